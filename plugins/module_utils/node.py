@@ -46,10 +46,9 @@ def unavailable(reason: str) -> dict[str, str]:
     return {"unavailable": reason}
 
 
-def collect(
-    host: Host, parts: Iterable[str] = (), collectors: Mapping[str, Collector] = COLLECTORS
-) -> dict[str, Any]:
+def collect(host: Host, parts: Iterable[str] = (), collectors: Mapping[str, Collector] | None = None) -> dict[str, Any]:
     """The facts of a node: all parts, or those named. Raises ``KeyError`` for a part that does not exist."""
+    collectors = COLLECTORS if collectors is None else collectors
     facts: dict[str, Any] = {"schema": 1}
     for part in list(parts) or list(collectors):
         try:

@@ -73,9 +73,7 @@ def check(
     return decorate
 
 
-def judge_node(
-    checks: Iterable[Check], facts: Facts, expect: Expect, layers: Iterable[str] = ()
-) -> list[Finding]:
+def judge_node(checks: Iterable[Check], facts: Facts, expect: Expect, layers: Iterable[str] = ()) -> list[Finding]:
     """All that is wrong, root cause first; only ``layers``, where any are named.
 
     A finding is folded under the first id of its check's ``consequence_of`` that was found too.

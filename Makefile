@@ -1,0 +1,82 @@
+# gpunode.ready: `make help` tells what there is. Everything sets itself up; a second call finds it done.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+ROOT := $(CURDIR)
+VENV := $(ROOT)/.venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+SCENARIO ?= all
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(ROOT)/collections
+export ANSIBLE_CONFIG := $(ROOT)/ansible.cfg
+export MOLECULE_GLOB := molecule/*/molecule.yml
+export PYTHONDONTWRITEBYTECODE := 1
+
+STAMP := $(VENV)/.ready-$(shell sha256sum requirements.txt | cut -c1-16)
+
+.PHONY: help setup packages lint unit check sanity integration molecule test demo bench docs changelog build galaxy lock clean
+
+help: ## This page
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+packages:
+	@bash tests/lab/install_packages.sh
+
+$(STAMP): requirements.txt | packages
+	@echo "Setting up .venv (about a minute)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --no-warn-conflicts --requirement requirements.txt
+	@touch $@
+
+setup: $(STAMP) ## System packages and .venv
+
+lint: $(STAMP) ## ruff, yamllint, shellcheck, ansible-lint (production), argument specs
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/yamllint --strict .
+	@git ls-files '*.sh' .ci/run | xargs shellcheck
+	@$(BIN)/ansible-lint --offline --profile production
+
+unit: $(STAMP) ## The pure cores, captured data, properties: seconds
+	@$(BIN)/python -m pytest tests/unit -q -n 2
+
+check: lint unit ## Lint and unit tests: under two minutes
+
+integration: $(STAMP) ## Modules, filters and playbooks through Ansible itself; the report in a browser
+	@$(BIN)/python -m pytest tests/integration -q
+
+sanity: $(STAMP) ## ansible-test sanity on a copy, without an ignore file
+	@bash tests/sanity.sh
+
+galaxy: $(STAMP) ## Build, import as Galaxy would, install offline, run; docs and execution environment
+	@bash tests/galaxy.sh
+
+molecule: $(STAMP) ## Real guests: check, converge, idempotence, reboot, verify (SCENARIO=crio for one)
+	@bash molecule/run.sh $(SCENARIO)
+
+test: check sanity galaxy integration molecule ## All of it
+
+demo: $(STAMP) ## A lab node from bare to ready, through a reboot, with a report
+	@$(BIN)/python tests/lab/demo.py
+
+bench: $(STAMP) ## The figures of docs/performance.md, side by side with their peers
+	@$(BIN)/python tests/bench/bench.py
+
+docs: $(STAMP) ## Generate docs/diagnosis.md and docs/compatibility.md
+	@$(BIN)/python docs/generate.py
+
+changelog: $(STAMP) ## Lint the changelog fragments
+	@$(BIN)/antsibull-changelog lint
+
+build: $(STAMP) ## The artifact for Galaxy, in build/
+	@mkdir -p build && $(BIN)/ansible-galaxy collection build --force --output-path build
+
+lock: ## Make requirements.txt from requirements.in
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet --requirement requirements.in
+	@{ head -1 requirements.txt; build/lock/bin/pip freeze --exclude pip --exclude setuptools; } > build/requirements.txt
+	@mv build/requirements.txt requirements.txt
+
+clean: ## Remove what was built here (the cache outside the checkout stays)
+	@rm -rf build .venv
