@@ -1,0 +1,75 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every role says what it takes once, and says it truly: defaults, argument specs and README agree."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+
+
+def load(role: str, path: str):
+    file = ROOT / "roles" / role / path
+    return yaml.safe_load(file.read_text()) if file.is_file() else None
+
+
+def options(role: str) -> dict:
+    return load(role, "meta/argument_specs.yml")["argument_specs"]["main"].get("options") or {}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_are_the_argument_specs(role):
+    defaults = load(role, "defaults/main.yml") or {}
+
+    specified = {name: spec["default"] for name, spec in options(role).items() if "default" in spec}
+
+    assert defaults == specified
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_carries_the_prefix_of_its_role(role):
+    names = options(role)
+
+    assert [name for name in names if not name.startswith(f"{role}_")] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_default_has_a_comment_that_says_why(role):
+    text = (ROOT / "roles" / role / "defaults/main.yml").read_text()
+    blocks = re.split(r"\n\s*\n", text)
+
+    bare = [block.splitlines()[0] for block in blocks if re.match(r"[a-z_]+:", block.strip())]
+
+    assert bare == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_readme_names_every_variable(role):
+    readme = (ROOT / "roles" / role / "README.md").read_text()
+
+    assert [name for name in options(role) if f"`{name}`" not in readme] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_role_tells_galaxy_what_it_is(role):
+    info = load(role, "meta/main.yml")
+
+    assert info["dependencies"] == []
+    assert info["galaxy_info"]["license"] == "GPL-3.0-or-later"
+    assert info["galaxy_info"]["description"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_role_looks_first_only_where_nobody_has(role):
+    first = load(role, "tasks/main.yml")[0]
+
+    assert "gpunode.ready.node_info" in first
+    assert first["when"] == "ansible_facts['gpunode'] is not defined"
+    assert first["tags"] == ["always"]
