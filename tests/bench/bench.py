@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make bench`: what a no-change run costs, beside named peers in the same run, interleaved, medians of five.
+
+Prints a table and writes build/bench.json: a list of {"name", "value", "unit", "bound", "peer", "ratio"}. A bound that
+is missed is said, and makes the exit status 1. Seconds on a lab guest are seconds under software emulation: compare
+ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/lab"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from delay_proxy import DelayProxy
+from loopback_fleet import LoopbackFleet
+
+BIN = Path(sys.executable).parent
+PEER = "the same promises with builtin modules in loops (tests/bench/peer_host.yml)"
+LOOP = "a loop of ansible.posix.sysctl"
+
+
+class Table:
+    """The figures so far."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict] = []
+
+    def add(self, name: str, value: float, unit: str, bound: float | None, peer: str = "", ratio: float | None = None):
+        row = {"name": name, "value": round(value, 3), "unit": unit, "bound": bound, "peer": peer, "ratio": ratio}
+        if ratio is not None:
+            row["ratio"] = round(ratio, 3)
+        self.rows.append(row)
+        print(self.line(row), flush=True)
+
+    @staticmethod
+    def line(row: dict) -> str:
+        bound = "" if row["bound"] is None else f"≤ {row['bound']:g}"
+        verdict = "" if row["bound"] is None else ("ok" if row["value"] <= row["bound"] else "MISSED")
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.3f} × {row['peer']}"
+        return f"{row['name']:<38} {row['value']:>9.3f} {row['unit']:<12} {bound:<8} {verdict:<7} {ratio}"
+
+    @property
+    def missed(self) -> list[str]:
+        return [row["name"] for row in self.rows if row["bound"] is not None and row["value"] > row["bound"]]
+
+
+class Run:
+    """One ansible-playbook: its seconds, its controller CPU seconds, and what it executed."""
+
+    def __init__(self, inventory: Path, playbook: Path, *more: str, environment: dict[str, str] | None = None) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            counts = Path(folder) / "executions.json"
+            variables = {
+                **os.environ,
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+                "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).resolve().parent / "callback"),
+                "ANSIBLE_CALLBACKS_ENABLED": "executions",
+                "BENCH_EXECUTIONS": str(counts),
+                **(environment or {}),
+            }
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            started = time.monotonic()
+            done = subprocess.run(
+                [BIN / "ansible-playbook", "-i", inventory, playbook, *more],
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            self.seconds = time.monotonic() - started
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self.cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            self.output = done.stdout + done.stderr
+            if done.returncode != 0:
+                raise SystemExit(f"{playbook} ended with {done.returncode}:\n{self.output[-6000:]}")
+            said = json.loads(counts.read_text())
+        self.executions = max(said["hosts"].values(), default=0)
+        self.tasks = said["tasks"]
+        self.changed = sum(said["changed"].values())
+
+
+def interleaved(ours, theirs, rounds: int) -> tuple[list[Run], list[Run]]:
+    """Ours and theirs by turns, so that a busy moment hits both."""
+    pairs = [(ours(), theirs()) for _round in range(rounds)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def median(runs: list[Run], what: str = "seconds") -> float:
+    return statistics.median(getattr(run, what) for run in runs)
+
+
+@contextlib.contextmanager
+def lab_node(name: str, keep: bool) -> Iterator[dict]:
+    from demo import fixtures_inventory  # the variables that point every repository at the lab's own
+    from node import Node
+
+    node = Node(name)
+    if not node.running:
+        node.up()
+    try:
+        yield {**node.inventory(), **fixtures_inventory(node)}
+    finally:
+        if not keep:
+            node.down()
+
+
+def inventory(folder: Path, name: str, hosts: dict[str, dict]) -> Path:
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"gpu_nodes": {"hosts": hosts}}))
+    return path
+
+
+def on_a_node(table: Table, folder: Path, rounds: int, keep: bool) -> None:
+    """Figures of one lab node: executions, seconds, the same over a slow line, and 20 settings in one call."""
+    site, host = ROOT / "playbooks/site.yml", ROOT / "playbooks/host.yml"
+    peer = Path(__file__).resolve().parent / "peer_host.yml"
+    with lab_node("bench", keep) as variables:
+        node = inventory(folder, "node", {"bench": variables})
+        print("converging the node once", flush=True)
+        Run(node, site)
+        Run(node, peer)
+
+        whole = Run(node, site)
+        if whole.changed:
+            raise SystemExit(f"a second run changed {whole.changed} things:\n{whole.output[-6000:]}")
+        layer = Run(node, site, "--tags", "host")
+        other = Run(node, peer)
+        table.add(
+            "host.remote_executions", layer.executions, "executions", 6, PEER, layer.executions / other.executions
+        )
+        table.add("node.remote_executions", whole.executions, "executions", 30)
+        for task, count in sorted(whole.tasks.items(), key=lambda item: -item[1]):
+            print(f"    {count} × {task}")
+
+        ours, theirs = interleaved(lambda: Run(node, host), lambda: Run(node, peer), rounds)
+        table.add("host.no_change_seconds", median(ours), "s", None, PEER, median(ours) / median(theirs))
+
+        with DelayProxy("127.0.0.1", variables["ansible_port"], delay_seconds=0.025) as port:
+            slow = inventory(folder, "slow", {"bench": {**variables, "ansible_port": port}})
+            ours, theirs = interleaved(lambda: Run(slow, host), lambda: Run(slow, peer), rounds)
+        table.add("host.no_change_seconds_at_50ms", median(ours), "s", None, PEER, median(ours) / median(theirs))
+
+        settings = {f"net.ipv4.neigh.default.{name}": value for name, value in NEIGHBOUR.items()}
+        one, loop = folder / "one.yml", folder / "loop.yml"
+        one.write_text(json.dumps(play({"gpunode.ready.kernel_settings": {"name": "bench", "sysctls": settings}})))
+        loop.write_text(
+            json.dumps(
+                play(
+                    {
+                        "ansible.posix.sysctl": {
+                            "name": "{{ item.key }}",
+                            "value": "{{ item.value }}",
+                            "sysctl_file": "/etc/sysctl.d/98-bench-loop.conf",
+                            "sysctl_set": True,
+                            "reload": False,
+                        },
+                        "loop": "{{ settings | dict2items }}",
+                        "vars": {"settings": settings},
+                    }
+                )
+            )
+        )
+        Run(node, one), Run(node, loop)
+        ours, theirs = interleaved(lambda: Run(node, one), lambda: Run(node, loop), rounds)
+        ratio = median(ours) / median(theirs)
+        table.add("kernel_settings.ratio_to_loop", ratio, f"{len(settings)} settings", 0.1, LOOP, ratio)
+
+        mitogen = {"ANSIBLE_STRATEGY_PLUGINS": mitogen_strategies(), "ANSIBLE_STRATEGY": "mitogen_linear"}
+        with_it, without = interleaved(lambda: Run(node, host, environment=mitogen), lambda: Run(node, host), rounds)
+        table.add("host.mitogen_speedup", median(without) / median(with_it), "×", None, "ssh with pipelining")
+
+
+def play(task: dict) -> list[dict]:
+    return [{"hosts": "gpu_nodes", "gather_facts": False, "become": True, "tasks": [{"name": "Set them", **task}]}]
+
+
+# 20 settings that any kernel has, at values that harm nobody.
+NEIGHBOUR = {
+    "anycast_delay": "100",
+    "app_solicit": "0",
+    "base_reachable_time_ms": "30000",
+    "delay_first_probe_time": "5",
+    "gc_interval": "30",
+    "gc_stale_time": "60",
+    "gc_thresh1": "128",
+    "gc_thresh2": "512",
+    "gc_thresh3": "1024",
+    "interval_probe_time_ms": "5000",
+    "locktime": "100",
+    "mcast_resolicit": "0",
+    "mcast_solicit": "3",
+    "proxy_delay": "80",
+    "proxy_qlen": "64",
+    "retrans_time_ms": "1000",
+    "ucast_solicit": "3",
+    "unres_qlen": "101",
+    "unres_qlen_bytes": "212992",
+    "retrans_time": "100",
+}
+
+
+def mitogen_strategies() -> str:
+    import ansible_mitogen
+
+    return str(Path(ansible_mitogen.__file__).parent / "plugins/strategy")
+
+
+def on_a_fleet(table: Table, folder: Path, hosts: int, rounds: int) -> None:
+    """Figures of many nodes: one sshd on loopback under many names, in check mode, so that nothing here changes."""
+    peer = Path(__file__).resolve().parent / "peer_host.yml"
+    with LoopbackFleet(folder) as variables:
+        variables = {
+            **variables,
+            "host_prep_kernel_modules": [],
+            "host_prep_sysctls": {"kernel.pid_max": Path("/proc/sys/kernel/pid_max").read_text().strip()},
+            "peer_modules": ["overlay", "br_netfilter"],
+        }
+        many = inventory(folder, "fleet", {f"n{number:03}": variables for number in range(hosts)})
+        arguments = ("--check", "--forks", "20", "--skip-tags", "verify")
+        ours, theirs = interleaved(
+            lambda: Run(many, ROOT / "playbooks/host.yml", *arguments), lambda: Run(many, peer, *arguments), rounds
+        )
+    seconds, cpu = median(ours) / hosts, median(ours, "cpu_seconds") / hosts
+    table.add(f"fleet{hosts}.seconds_per_node", seconds, "s", 0.75, PEER, median(ours) / median(theirs))
+    ratio = median(ours, "cpu_seconds") / median(theirs, "cpu_seconds")
+    table.add("controller.cpu_seconds_per_node", cpu, "s", 0.4, PEER, ratio)
+
+
+def look(table: Table, rounds: int) -> None:
+    """`node_info`'s core on this machine, which is real if it has no GPU; on an accelerator machine see tests/gpu."""
+    code = (
+        "import time; from ansible_collections.gpunode.ready.plugins.module_utils import host, node;"
+        "t = time.monotonic(); node.collect(host.Host()); print(time.monotonic() - t)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "collections")}
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True).stdout)
+        for _round in range(rounds)
+    ]
+    table.add("node_info.seconds", statistics.median(seconds), "s", 1.5)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--hosts", type=int, default=50)
+    parser.add_argument("--only", choices=["node", "fleet", "look"])
+    parser.add_argument("--keep", action="store_true", help="leave the lab node running")
+    options = parser.parse_args()
+
+    table = Table()
+    with tempfile.TemporaryDirectory(prefix="gpunode-bench-") as name:
+        folder = Path(name)
+        if options.only in (None, "look"):
+            look(table, options.rounds)
+        if options.only in (None, "node"):
+            on_a_node(table, folder, options.rounds, options.keep)
+        if options.only in (None, "fleet"):
+            on_a_fleet(table, folder, options.hosts, options.rounds)
+
+    build = ROOT / "build"
+    build.mkdir(exist_ok=True)
+    (build / "bench.json").write_text(json.dumps(table.rows, indent=1) + "\n")
+    print(f"\nwritten: {build / 'bench.json'}")
+    for name in table.missed:
+        print(f"missed its bound: {name}")
+    return 1 if table.missed else 0
+
+
+if __name__ == "__main__":
+    threading.stack_size(512 * 1024)
+    sys.exit(main())
