@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Loads the driver's own C(libnvidia-ml.so.1) and asks it for versions and for each GPU; no package is needed on the
     node, neither C(nvidia-smi) nor C(nvidia-ml-py).
-  - Every return code of NVML becomes a named condition with its meaning, usual cause and mend, in RV(condition) for NVML
-    itself and in RV(devices[].condition) for one GPU. The module fails only where it cannot run at all.
+  - Every return code of NVML becomes a named condition with its meaning, usual cause and mend, in RV(condition) for
+    NVML itself and in RV(devices[].condition) for one GPU. The module fails only where it cannot run at all.
   - What a GPU does not offer is null, with the reason in RV(devices[].unsupported).
   - NVML is asked in a process of its own. Where it hangs, as it may on a GPU in an error state, that process is killed
     after O(timeout_seconds), and the result tells on which GPU and in which call it hung, with all that was answered
@@ -76,8 +76,8 @@ meaning:
   returned: always
   type: str
   sample: >-
-    The user-space library and the loaded kernel module are of different driver versions: NVML cannot start. (nvmlInit_v2
-    returned 18) Library: 580.95.05 (/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1); loaded module: 575.57.08
+    The user-space library and the loaded kernel module are of different driver versions: NVML cannot start.
+    (nvmlInit_v2 returned 18) Library: 580.95.05 (/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1); loaded module: 575.57.08
     (/sys/module/nvidia/version).
 cause:
   description: The usual cause on a node; empty where all is well.
@@ -200,8 +200,8 @@ devices:
       sample: {names: [gpu_idle], raw: 1}
     ecc:
       description:
-        - Whether error correction is on, now and after the next reset; errors since the driver was loaded (volatile) and
-          in the board's life (aggregate).
+        - Whether error correction is on, now and after the next reset; errors since the driver was loaded (volatile)
+          and in the board's life (aggregate).
       type: dict
       sample:
         mode: {current: true, pending: true}
@@ -260,8 +260,8 @@ devices:
       type: dict
       sample:
         retired_pages: >-
-          not-supported: The GPU, or its driver in this mode, does not offer this. (nvmlDeviceGetRetiredPages_v2 returned
-          3)
+          not-supported: The GPU, or its driver in this mode, does not offer this.
+          (nvmlDeviceGetRetiredPages_v2 returned 3)
 """
 
 from ansible.module_utils.basic import AnsibleModule
