@@ -127,7 +127,7 @@ def main() -> None:
     answer = {"changed": False, "held": holding and outcome.granted, "why": outcome.why, "diff": {}}
     if outcome.lock:
         answer["lock"] = run_lock.as_dict(outcome.lock)
-    if outcome.granted and outcome.other:
+    if holding and outcome.granted and outcome.other:
         answer["taken_over"] = run_lock.as_dict(outcome.other)
     if holding and not outcome.granted and outcome.other:
         told = run_lock.refusal(outcome.other, run_lock.clock())
