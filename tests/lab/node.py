@@ -21,12 +21,13 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from cache import LabError, cache_folder, in_use, locked, run, say
+from cache import LAB, LabError, cache_folder, in_use, locked, run, say
 from image import image, keys
 
 FIRST_PORT = 42200
 LIFETIME_SECONDS = 4 * 3600  # a forgotten node stops by itself
 BOOT_SECONDS = 240
+REPOSITORY_ADDRESS = "10.0.2.100"  # inside the guest; QEMU starts serve.py for each connection to it
 PANIC = re.compile(r"Kernel panic.*|Unable to mount root fs.*|You are in emergency mode.*")
 
 
@@ -103,6 +104,7 @@ class Node:
             cmdline = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0 loglevel=4"
             if devices is not None:
                 cmdline += f" gpunode_lab_pci.devices={devices}"
+            serve = f"python3 -S {LAB}/serve.py {cache_folder()}/repository {self.folder}/repository-faults.json"
             argv = [
                 "timeout", "--signal=TERM", str(LIFETIME_SECONDS), "qemu-system-x86_64", *chosen.arguments,
                 "-name", f"gpunode-lab-{self.name}", "-m", str(memory_mib), "-smp", "2",
@@ -115,7 +117,8 @@ class Node:
                 "-kernel", str(base / "vmlinuz"), "-initrd", str(base / "initrd"), "-append", cmdline,
                 "-drive", f"file={self.folder}/disk.qcow2,format=qcow2,if=virtio,cache=unsafe,discard=unmap",
                 "-device", "virtio-rng-pci",
-                "-nic", f"user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{port}-:22",
+                "-nic", f"user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{port}-:22,"
+                        f"guestfwd=tcp:{REPOSITORY_ADDRESS}:80-cmd:{serve}",
             ]  # fmt: skip
             with (self.folder / "qemu.log").open("w") as log:
                 process = subprocess.Popen(
