@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -464,10 +465,8 @@ SPECS = st.recursive(
 @given(st.text())
 def test_no_text_makes_the_parser_raise_anything_but_its_own_error(text):
     for name in ("x.json", "x.yaml"):
-        try:
+        with contextlib.suppress(cdi.CdiError):
             assert isinstance(cdi.parse(text, name), dict)
-        except cdi.CdiError as error:
-            assert error.message
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), SPECS, max_size=5))
