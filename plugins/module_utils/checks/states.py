@@ -17,15 +17,15 @@ from ..findings import Finding, worst
 # The layers of a node, from cause to consequence, each with the parts of the facts that its checks read.
 # ``tests/unit/module_utils/test_checks.py`` compares it with what they really read.
 PARTS: dict[str, tuple[str, ...]] = {
-    "packaging": ("os", "packages", "repositories"),
-    "host": ("boot", "os", "memory", "filesystems", "swap", "kernel", "units", "cgroups"),
-    "driver": ("boot", "os", "kernel", "packages", "units", "gpus", "driver", "nvml"),
-    "nvml": ("os", "gpus", "driver", "nvml"),
-    "toolkit": ("gpus", "runtimes", "toolkit"),
-    "runtime": ("units", "gpus", "runtimes", "toolkit"),
-    "cdi": ("gpus", "driver", "nvml", "runtimes", "cdi"),
+    "packaging": ("os", "packages", "repositories", "kernel", "gpus", "driver"),
+    "host": ("boot", "filesystems", "swap", "kernel", "units"),
+    "driver": ("os", "kernel", "units", "gpus", "driver", "nvml"),
+    "nvml": ("gpus", "driver", "nvml"),
+    "toolkit": ("runtimes", "toolkit"),
+    "runtime": ("units", "packages", "runtimes", "kubelet", "kubeadm"),
+    "cdi": ("units", "gpus", "nvml", "runtimes", "cdi"),
     "kubelet": ("swap", "units", "cgroups", "runtimes", "kubelet", "kubeadm"),
-    "kubeadm": ("kernel", "packages", "kubelet", "kubeadm", "kubeconfigs"),
+    "kubeadm": ("kubelet", "kubeadm", "kubeconfigs"),
 }
 NODE_LAYERS = tuple(PARTS)
 STATES = ("ready", "degraded", "failed", "unknown", "unused")
