@@ -217,12 +217,22 @@ def judged_key(host: Host, path: str) -> tuple[str | None, list[str], str | None
     if all(key.expired(now) or key.revoked for key in keys):
         last = max(expiries, default=0)
         problem = f"the key {path} expired on {day(last)}" if last else f"the key {path} is revoked"
-    elif all(key.weak for key in keys) and host.exists("/usr/bin/sqv"):
+    elif all(key.weak for key in keys) and refuses_sha1(host):
         problem = (
             f"the key {path} is certified with {' and '.join(sorted(set(keys[0].hashes) & set(WEAK_HASHES)))} only, "
             f"which this node's apt (sqv) has refused since 2026-02-01"
         )
     return problem, [key.fingerprint for key in keys], day(min(expiries)) if expiries else None
+
+
+def refuses_sha1(host: Host) -> bool:
+    """Whether apt checks signatures with sqv under its own policy, which has refused SHA-1 since 2026-02-01."""
+    override = "/etc/crypto-policies/back-ends/apt-sequoia.config"
+    return (
+        host.exists("/usr/bin/sqv")
+        and host.exists("/usr/share/apt/default-sequoia.config")
+        and not host.exists(override)
+    )
 
 
 def day(seconds: float) -> str:
