@@ -346,8 +346,11 @@ def _firmware(host: Host, version: str | None) -> dict[str, Any] | None:
     """The GSP firmware of this very version, without which the open module initialises no GPU."""
     if not version:
         return None
-    folder = f"/lib/firmware/nvidia/{version}"
-    return {"path": folder, "present": bool(host.glob(f"{folder}/gsp*.bin*"))}
+    folders = [f"/lib/firmware/{part}" for part in ("updates", "")]
+    chosen = host.line("/sys/module/firmware_class/parameters/path")  # the kernel looks here first
+    folders = [f"{folder.rstrip('/')}/nvidia/{version}" for folder in (*([chosen] if chosen else []), *folders)]
+    holding = next((folder for folder in folders if host.glob(f"{folder}/gsp*.bin*")), None)
+    return {"path": holding or folders[-1], "present": holding is not None}
 
 
 def driver(host: Host) -> dict[str, Any]:
