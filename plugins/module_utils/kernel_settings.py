@@ -342,7 +342,7 @@ def plan(host: Host, want: Wanted) -> Plan:
 
     ours = [f"/etc/sysctl.d/{name}" for name in sysctl_names(want.name)]
     others = persisted_sysctls(host, without=ours)
-    chosen = _winning_name(want, ours, others, warnings)
+    chosen, overridden = _winning_name(want, ours, others)
     warnings += _other_writers(host, want)
 
     settings = []
@@ -358,8 +358,12 @@ def plan(host: Host, want: Wanted) -> Plan:
         if now != value:
             settings.append((key, now, value))
     sysctl_text = HEADER + "".join(f"{key} = {value}\n" for key, value in possible.items())
-    for path in ours:
-        changes += _change(host, path, sysctl_text if possible and path == chosen else None)
+    sysctl_changes = [
+        change for path in ours for change in _change(host, path, sysctl_text if possible and path == chosen else None)
+    ]
+    changes += sysctl_changes
+    # a name that already lets ours win needs telling only once
+    warnings += [told for told, wins in overridden if not wins or sysctl_changes]
 
     mount = False
     if want.debugfs:
@@ -378,28 +382,32 @@ def _change(host: Host, path: str, after: str | None) -> list[FileChange]:
     return [FileChange(path, before, after)]
 
 
-def _winning_name(want: Wanted, ours: Sequence[str], others: Persisted, warnings: list[str]) -> str:
-    """The first of our names that sorts after every other file that sets one of our sysctls otherwise."""
+def _winning_name(want: Wanted, ours: Sequence[str], others: Persisted) -> tuple[str, list[tuple[str, bool]]]:
+    """The first of our names that sorts after every other file that sets one of our sysctls otherwise.
+
+    And what to tell of each such line that the usual name would have lost against, with whether ours wins now.
+    """
     against = []
     for key, value in want.sysctls.items():
         line = others.explicit.get(key)
-        if line and line.value != value:
+        if line and line.value != value and _file_name(line.source) > _file_name(ours[0]):
             against.append((key, value, line))
-    last = max((line.source.rsplit("/", 1)[-1] for _key, _value, line in against), default="")
-    chosen = next((path for path in ours if path.rsplit("/", 1)[-1] > last), ours[-1])
+    last = max((_file_name(line.source) for _key, _value, line in against), default="")
+    chosen = next((path for path in ours if _file_name(path) > last), ours[-1])
+    told = []
     for key, value, line in against:
-        name = line.source.rsplit("/", 1)[-1]
-        if name > chosen.rsplit("/", 1)[-1]:
-            warnings.append(
-                f"{line.source}:{line.line} sets {key} = {line.value} and is read after {chosen}, so at the next boot "
-                f"it wins over {value}. Take that line away."
-            )
-        elif name > ours[0].rsplit("/", 1)[-1]:
-            warnings.append(
-                f"{line.source}:{line.line} sets {key} = {line.value}, where {value} is wanted. It would be read after "
-                f"{ours[0]}, so ours is called {chosen}. Take that line away to have the usual name back."
-            )
-    return chosen
+        wins = _file_name(chosen) > _file_name(line.source)
+        text = f"{line.source}:{line.line} sets {key} = {line.value}, where {value} is wanted. "
+        if wins:
+            text += f"It would be read after {ours[0]}, so ours is called {chosen}."
+        else:
+            text += f"It is read after {chosen}, so at the next boot it wins. Take that line away."
+        told.append((text, wins))
+    return chosen, told
+
+
+def _file_name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
 
 
 def _other_writers(host: Host, want: Wanted) -> list[str]:
