@@ -897,7 +897,7 @@ def _child(library: str, pipe: int) -> None:
     send({"done": True})
 
 
-def _isolate(pipe: int) -> None:
+def _isolate(pipe: int, parent: int) -> None:
     """Let nothing of the caller's hang on this process: it may never end. It dies with its parent."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -909,6 +909,8 @@ def _isolate(pipe: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it died before that was said
+        os._exit(0)
 
 
 def _reap(pid: int, seconds: float) -> int | None:
@@ -952,10 +954,11 @@ def probe(library: str | None, timeout_seconds: float = TIMEOUT_SECONDS) -> dict
         answer.update(_said(BY_ID["library-not-found"]))
         return answer
     reader, writer = os.pipe()
+    caller = os.getpid()
     pid = os.fork()
     if not pid:
         try:
-            _isolate(writer)
+            _isolate(writer, caller)
             _child(library, writer)
         finally:
             os._exit(0)
@@ -1109,9 +1112,37 @@ def version_of(text: str) -> str | None:
     return found.group(1) if found else None
 
 
+# One of these is there wherever NVML can work: on a plain host, in a sandbox, under WSL, on Jetson.
+SIGNS_OF_A_DRIVER = (
+    "/sys/module/nvidia",
+    "/proc/driver/nvidia/version",
+    "/dev/nvidiactl",
+    "/dev/dxg",
+    "/dev/nvhost-ctrl",
+    "/dev/nvgpu",
+)
+
+
+def _not_loaded(host: Host, library: str) -> dict[str, Any]:
+    """The answer where there is no driver to ask. NVML would load the module, and whoever looks changes nothing."""
+    try:
+        with open(host.path(library), "rb") as file:
+            simulated = b"gpunode_simulated" in file.read()
+    except OSError:
+        simulated = False
+    detail = f"(None of {', '.join(SIGNS_OF_A_DRIVER)} exists; {library} was not asked.)"
+    return {**_blank(library), **_said(BY_CODE[9], detail), "simulated": simulated}
+
+
 def look(host: Host, given: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS) -> dict[str, Any]:
-    """Find the library, ask it, and say what the node's files know of the condition."""
+    """Find the library, ask it, and say what the node's files know of the condition.
+
+    A library that was given is asked in any case. Else it is asked only where a driver is loaded: initialising NVML
+    loads the module, where nvidia-modprobe is installed.
+    """
     library = find_library(host, given)
+    if library and not given and not any(map(host.exists, SIGNS_OF_A_DRIVER)):
+        return _not_loaded(host, library)
     answer = probe(None if library is None else host.path(library), timeout_seconds)
     answer["library"] = library
     if answer["condition"] == "library-not-found" and library is None:

@@ -14,6 +14,9 @@ description:
     node, neither C(nvidia-smi) nor C(nvidia-ml-py).
   - Every return code of NVML becomes a named condition with its meaning, usual cause and mend, in RV(condition) for
     NVML itself and in RV(devices[].condition) for one GPU. The module fails only where it cannot run at all.
+  - Where no driver is loaded, the answer is V(driver-not-loaded) without asking, because NVML's start loads the kernel
+    module where C(nvidia-modprobe) is installed, and this module changes nothing. A library given in O(library) is
+    asked in any case.
   - What a GPU does not offer is null, with the reason in RV(devices[].unsupported).
   - NVML is asked in a process of its own. Where it hangs, as it may on a GPU in an error state, that process is killed
     after O(timeout_seconds), and the result tells on which GPU and in which call it hung, with all that was answered

@@ -406,13 +406,33 @@ def load(root: Path, version: str) -> None:
     )
 
 
-def test_without_the_kernel_module_the_driver_is_not_loaded(node, gpus):
+def test_without_a_driver_nothing_is_asked_for_asking_would_load_it(node, gpus):
+    gpus("h200", lambda world: world.update(delays={"*": -1}))
+
+    answer = nvml.look(Host(str(node)), timeout_seconds=10)
+
+    assert (answer["condition"], answer["code"]) == ("driver-not-loaded", 9)
+    assert answer["library"] == "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"
+    assert answer["simulated"] is True
+
+
+def test_nvml_itself_says_that_the_driver_is_not_loaded(node, gpus):
     gpus("h200")
+    (node / "dev").mkdir()
+    (node / "dev/nvidiactl").write_text("")  # left behind by a module that was unloaded
 
     answer = nvml.look(Host(str(node)), timeout_seconds=10)
 
     assert answer["condition"] == "driver-not-loaded"
-    assert answer["library"] == "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"
+    assert "nvmlInitWithFlags returned 9" in answer["meaning"]
+
+
+def test_a_library_that_was_given_is_asked_in_any_case(library, gpus, tmp_path):
+    gpus("h200")
+    (tmp_path / "lib").mkdir()
+    shutil.copy(os.path.realpath(library), tmp_path / "lib/libnvidia-ml.so.1")
+
+    assert nvml.look(Host(str(tmp_path)), "/lib", 10)["condition"] == "ok"
 
 
 def test_a_version_mismatch_names_both_versions(node, gpus):
