@@ -1,0 +1,81 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be done so that files and the systemd units they make are as wanted. Decides; runs and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PROPERTIES = ("Id", "Names", "LoadState", "UnitFileState", "ActiveState", "NeedDaemonReload")
+ENABLED = ("enabled", "enabled-runtime", "static", "alias", "indirect", "generated")
+SWITCHED_OFF = ("disabled", "masked", "masked-runtime", "", "static", "alias", "indirect", "generated", "not-found")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps, in this order."""
+
+    write: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    reload: bool = False
+    enable: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        steps = (self.write, self.remove, self.stop, self.disable, self.enable, self.start, self.restart)
+        return any(steps)
+
+
+def states(text: str, units: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Unit -> its properties, from what `systemctl show` prints for several units. Takes any text."""
+    found: dict[str, dict[str, str]] = {unit: dict.fromkeys(PROPERTIES, "") for unit in units}
+    for block in text.split("\n\n"):
+        pairs = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
+        for name in {pairs.get("Id", ""), *pairs.get("Names", "").split()}:
+            if name in found:
+                found[name].update({key: value for key, value in pairs.items() if key in PROPERTIES})
+    return found
+
+
+def plan(
+    contents: Mapping[str, tuple[bool, bool]],
+    absent: Sequence[str],
+    state: Mapping[str, Mapping[str, str]],
+    enabled: Sequence[str],
+    started: Sequence[str],
+    disabled: Sequence[str],
+) -> Plan:
+    """``contents``: path -> (text differs, mode differs); ``absent``: the paths that are there and must not be."""
+    write = tuple(path for path, differs in contents.items() if any(differs))
+    rewritten = {path.rsplit("/", 1)[-1] for path, (text, _mode) in contents.items() if text}
+
+    def is_now(unit: str, key: str) -> str:
+        return str(state.get(unit, {}).get(key, ""))
+
+    there = [unit for unit in disabled if is_now(unit, "LoadState") not in ("not-found", "")]
+    return Plan(
+        write=write,
+        remove=tuple(absent),
+        stop=tuple(unit for unit in there if is_now(unit, "ActiveState") in ("active", "activating", "reloading")),
+        disable=tuple(unit for unit in there if is_now(unit, "UnitFileState") not in SWITCHED_OFF),
+        reload=bool(rewritten or absent) or any(item.get("NeedDaemonReload") == "yes" for item in state.values()),
+        enable=tuple(unit for unit in enabled if is_now(unit, "UnitFileState") not in ENABLED),
+        start=tuple(unit for unit in started if is_now(unit, "ActiveState") != "active" and unit not in rewritten),
+        restart=tuple(unit for unit in started if unit in rewritten),
+    )
+
+
+def wanted_mode(value: Any) -> int:
+    """A mode as people write it: "0644" or 0644 as YAML reads it. Raises ``ValueError``."""
+    text = str(value).strip()
+    number = int(text, 8)
+    if not 0 <= number <= 0o7777:
+        raise ValueError(text)
+    return number

@@ -1,0 +1,228 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: unit_set
+short_description: Keep systemd units and the files they run as they should be, in one call
+version_added: 0.1.0
+description:
+  - Writes whole files (units, drop-ins, the scripts they run), has systemd read them, enables and starts units, and
+    stops and disables others, in one call where M(ansible.builtin.copy) and M(ansible.builtin.systemd_service) take one
+    for each.
+  - Where all is as it should be, the only command run is one C(systemctl show).
+options:
+  files:
+    description: Files to own whole. Their folders are made.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Where the file lies.
+        type: path
+        required: true
+      content:
+        description: All of its text.
+        type: str
+        required: true
+      mode:
+        description: Its mode, in octal.
+        type: str
+        default: "0644"
+  absent:
+    description: Files that must not be there.
+    type: list
+    elements: path
+    default: []
+  enabled:
+    description: Units that must start at boot.
+    type: list
+    elements: str
+    default: []
+  started:
+    description:
+      - Units that must be active now, such as path and timer units.
+      - One whose own file in O(files) changed is restarted, for systemd only then follows the new text.
+    type: list
+    elements: str
+    default: []
+  disabled:
+    description: Units that must neither run now nor start at boot. Those that do not exist are passed over.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment: [gpunode.ready.attributes.writes]
+seealso:
+  - module: ansible.builtin.systemd_service
+author: The gpunode.ready maintainers (@gpunode)
+"""
+
+EXAMPLES = r"""
+- name: Refresh something whenever its source changes
+  gpunode.ready.unit_set:
+    files:
+      - path: /etc/systemd/system/site-refresh.service
+        content: |
+          [Service]
+          Type=oneshot
+          ExecStart=/usr/local/bin/site-refresh
+      - path: /etc/systemd/system/site-refresh.path
+        content: |
+          [Path]
+          PathChanged=/etc/site.conf
+          [Install]
+          WantedBy=multi-user.target
+    enabled: [site-refresh.path]
+    started: [site-refresh.path]
+    disabled: [vendor-refresh.path]
+"""
+
+RETURN = r"""
+written:
+  description: Files written, or in check mode those that would be.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/systemd/system/site-refresh.path]
+removed:
+  description: Files taken away.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+units:
+  description: What was done to units, in order.
+  returned: always
+  type: list
+  elements: str
+  sample: [disable vendor-refresh.path, enable site-refresh.path, start site-refresh.path]
+"""
+
+import os
+import stat
+from dataclasses import replace
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gpunode.ready.plugins.module_utils.files import (
+    WriteError,
+    printable,
+    read_text,
+    remove,
+    replace_text,
+)
+from ansible_collections.gpunode.ready.plugins.module_utils.host import run_command
+from ansible_collections.gpunode.ready.plugins.module_utils.unit_set import PROPERTIES, plan, states, wanted_mode
+
+ARGUMENTS = {
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "path": {"type": "path", "required": True},
+            "content": {"type": "str", "required": True},
+            "mode": {"type": "str", "default": "0644"},
+        },
+    },
+    "absent": {"type": "list", "elements": "path", "default": []},
+    "enabled": {"type": "list", "elements": "str", "default": []},
+    "started": {"type": "list", "elements": "str", "default": []},
+    "disabled": {"type": "list", "elements": "str", "default": []},
+}
+SYSTEMD_RUNS = "/run/systemd/system"
+# step of the plan -> what systemctl is told
+STEPS = (
+    ("stop", ("stop",)),
+    ("disable", ("disable",)),
+    ("reload", ("daemon-reload",)),
+    ("enable", ("enable",)),
+    ("start", ("start",)),
+    ("restart", ("restart",)),
+)
+
+
+def difference(path, before, after):
+    return {"before_header": path, "after_header": path, "before": printable(before), "after": printable(after)}
+
+
+def look(module, files, answer):
+    """Path -> (text differs, mode differs); the differences go into the answer."""
+    found = {}
+    for item in files:
+        path, before = item["path"], read_text(item["path"])
+        mode = stat.S_IMODE(os.stat(path).st_mode) if before is not None else None
+        text_differs, mode_differs = before != item["content"], mode != wanted_mode(item["mode"])
+        found[path] = (text_differs, mode_differs)
+        if text_differs:
+            answer["diff"].append(difference(path, before, item["content"]))
+        elif mode_differs:
+            answer["diff"].append(difference(f"{path} (mode)", f"{mode:04o}\n", f"{item['mode']}\n"))
+    return found
+
+
+def carry_out(module, todo, answer):
+    files = {item["path"]: item for item in module.params["files"]}
+    for path in todo.write:
+        replace_text(path, files[path]["content"], mode=wanted_mode(files[path]["mode"]))
+    for path in todo.remove:
+        remove(path)
+    for step, command in STEPS:
+        units = getattr(todo, step)
+        if not units:
+            continue
+        names = [] if step == "reload" else list(units)
+        done = run_command(["systemctl", *command, *names], 120.0)
+        if not done.ok:
+            said = (done.err or done.out).strip()
+            module.fail_json(
+                msg=f"`systemctl {' '.join([*command, *names])}` failed (exit status {done.rc}) and said:"
+                f" {said or 'nothing'}. The files are in place; the next run goes on from here.",
+                **answer,
+            )
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    wants = module.params
+    answer = {"changed": False, "written": [], "removed": [], "units": [], "diff": []}
+    units = sorted({*wants["enabled"], *wants["started"], *wants["disabled"]})
+    try:
+        contents = look(module, wants["files"], answer)
+        absent = [path for path in wants["absent"] if os.path.lexists(path)]
+        answer["diff"].extend(difference(path, read_text(path), "") for path in absent)
+        if units and not os.path.isdir(SYSTEMD_RUNS):
+            module.warn(
+                "systemd does not run here (a container, a chroot?): files are written, units left as they are."
+            )
+            units = []
+        state = {}
+        if units:
+            show = run_command(["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *units], 30.0)
+            state = states(show.out, units)
+        wants = {**wants, **({} if units else {"enabled": [], "started": [], "disabled": []})}
+        todo = plan(contents, absent, state, wants["enabled"], wants["started"], wants["disabled"])
+        answer.update(
+            changed=todo.changed,
+            written=list(todo.write),
+            removed=list(todo.remove),
+            units=[f"{step} {unit}" for step, _command in STEPS if step != "reload" for unit in getattr(todo, step)],
+        )
+        if answer["units"]:
+            header = "units"
+            answer["diff"].append(difference(header, "", "".join(f"{line}\n" for line in answer["units"])))
+        if not units:
+            todo = replace(todo, reload=False)
+        if (todo.changed or todo.reload) and not module.check_mode:
+            carry_out(module, todo, answer)
+    except ValueError as error:
+        module.fail_json(msg=f"files: the mode {error} is not octal, such as 0644.", **answer)
+    except WriteError as error:
+        module.fail_json(msg=str(error), **answer)
+    module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()

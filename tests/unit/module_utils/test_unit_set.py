@@ -1,0 +1,83 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+from ansible_collections.gpunode.ready.plugins.module_utils import unit_set
+from hypothesis import given
+from hypothesis import strategies as st
+
+SHOWN = """Id=a.path
+Names=a.path
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+NeedDaemonReload=no
+
+Id=docker.service
+Names=docker.service alias.service
+LoadState=loaded
+ActiveState=inactive
+UnitFileState=disabled
+NeedDaemonReload=no
+
+Id=b.service
+Names=b.service
+LoadState=not-found
+ActiveState=inactive
+UnitFileState=
+NeedDaemonReload=no
+"""
+FILE = "/etc/systemd/system/a.path"
+
+
+def plan(contents=None, absent=(), enabled=(), started=(), disabled=()):
+    units = ["a.path", "alias.service", "b.service"]
+    return unit_set.plan(contents or {}, absent, unit_set.states(SHOWN, units), enabled, started, disabled)
+
+
+def test_what_is_as_wanted_needs_nothing():
+    todo = plan({FILE: (False, False)}, enabled=["a.path"], started=["a.path"], disabled=["alias.service", "b.service"])
+
+    assert not todo.changed
+    assert not todo.reload
+
+
+def test_a_path_unit_whose_file_changed_is_restarted_after_a_reload():
+    todo = plan({FILE: (True, False)}, enabled=["a.path"], started=["a.path"])
+
+    assert (todo.write, todo.reload, todo.restart, todo.start) == ((FILE,), True, ("a.path",), ())
+
+
+def test_a_mode_alone_restarts_nothing():
+    todo = plan({FILE: (False, True)}, started=["a.path"])
+
+    assert (todo.write, todo.reload, todo.restart) == ((FILE,), False, ())
+
+
+def test_a_unit_that_does_not_exist_yet_is_enabled_and_started():
+    todo = plan({"/etc/systemd/system/b.service": (True, True)}, enabled=["b.service"], started=["alias.service"])
+
+    assert (todo.enable, todo.start) == (("b.service",), ("alias.service",))
+
+
+def test_what_runs_and_must_not_is_stopped_and_disabled():
+    todo = plan(disabled=["a.path"])
+
+    assert (todo.stop, todo.disable) == (("a.path",), ("a.path",))
+
+
+def test_a_unit_asked_for_by_another_of_its_names_is_found():
+    assert unit_set.states(SHOWN, ["alias.service"])["alias.service"]["UnitFileState"] == "disabled"
+
+
+@given(st.text())
+def test_no_text_makes_reading_states_raise(text):
+    assert set(unit_set.states(text, ["a.service"])) == {"a.service"}
+
+
+@pytest.mark.parametrize("mode", ["rwx", "0999", "-1", "100000"])
+def test_what_is_no_mode_is_refused(mode):
+    with pytest.raises(ValueError, match=mode):
+        unit_set.wanted_mode(mode)
