@@ -121,13 +121,22 @@ def run(*argv: str | Path, log: Path | None = None, timeout: float = 1800, **mor
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", timeout=timeout, check=False, **more,  # type: ignore[call-overload]
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            **more,  # type: ignore[call-overload]
         )
     except FileNotFoundError:
         raise LabError(f"{words[0]}: no such program; install the packages of {LAB / 'packages.txt'}") from None
     except subprocess.TimeoutExpired as expired:
-        raise LabError(f"{' '.join(words)}: not done after {timeout:.0f} s: {(expired.stdout or b'')[-2000:]!r}") from None
+        raise LabError(
+            f"{' '.join(words)}: not done after {timeout:.0f} s: {(expired.stdout or b'')[-2000:]!r}"
+        ) from None
     if log is not None:
         with log.open("a") as stream:
             stream.write(f"$ {' '.join(words)}\n{done.stdout}")

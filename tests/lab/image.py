@@ -25,17 +25,48 @@ DISK = "12G"
 SWAP_MIB = 128
 
 # What a small cloud image of Debian has; python3-apt because Ansible's apt module would fetch it at once.
-PACKAGES = (
-    "systemd systemd-sysv udev dbus libpam-systemd linux-image-cloud-amd64 initramfs-tools openssh-server python3 "
-    "python3-apt iproute2 kmod procps sudo curl ca-certificates gnupg cron pciutils less"
-).split()
+PACKAGES = [
+    "systemd",
+    "systemd-sysv",
+    "udev",
+    "dbus",
+    "libpam-systemd",
+    "linux-image-cloud-amd64",
+    "initramfs-tools",
+    "openssh-server",
+    "python3",
+    "python3-apt",
+    "iproute2",
+    "kmod",
+    "procps",
+    "sudo",
+    "curl",
+    "ca-certificates",
+    "gnupg",
+    "cron",
+    "pciutils",
+    "less",
+]
 # What a compiler needs is slow to unpack under emulation, and cloud images often have it.
-TOOLS = "gcc make libc6-dev dpkg-dev".split()
+TOOLS = ["gcc", "make", "libc6-dev", "dpkg-dev"]
 # What scenarios install: fetched into /var/cache/apt/archives, not installed.
-ARCHIVE = (
-    "containerd runc crun conmon containernetworking-plugins iptables docker.io dkms "
-    "linux-headers-cloud-amd64 python3-debian socat ebtables ethtool conntrack apparmor"
-).split()
+ARCHIVE = [
+    "containerd",
+    "runc",
+    "crun",
+    "conmon",
+    "containernetworking-plugins",
+    "iptables",
+    "docker.io",
+    "dkms",
+    "linux-headers-cloud-amd64",
+    "python3-debian",
+    "socat",
+    "ebtables",
+    "ethtool",
+    "conntrack",
+    "apparmor",
+]
 # The build root gets these, from the same archive.
 BUILD = ["linux-headers-cloud-amd64"]
 # The initrd holds what the disk needs and no more: it is unpacked at each boot, by an emulated processor.
@@ -203,7 +234,14 @@ def image() -> Path:
     """The folder with ``disk.raw``, ``vmlinuz``, ``initrd`` and ``image.json``."""
     tar, ssh, pci = rootfs(), keys(), hardware()
     lines, options = debian_sources()
-    key = digest(tar.parent.name, Path(__file__), ssh / "id_ed25519.pub", str(pci), "\n".join(lines + options))
+    key = digest(
+        tar.parent.name,
+        Path(__file__),
+        LAB / "fixtures/fail",
+        ssh / "id_ed25519.pub",
+        str(pci),
+        "\n".join(lines + options),
+    )
 
     def build(folder: Path) -> None:
         say("making the node's disk (about 20 s) ...")
@@ -212,6 +250,9 @@ def image() -> Path:
         run("tar", "-xf", tar, "-C", root)
         release = kernel_release(root)
         guest_apt(root)
+        (root / "etc/gpunode-lab").mkdir(exist_ok=True)
+        (root / "usr/lib/gpunode-lab").mkdir()
+        shutil.copy(LAB / "fixtures/fail", root / "usr/lib/gpunode-lab/fail")
         (root / "etc/fstab").write_text(FSTAB)
         (root / "etc/hostname").write_text("gpunode-lab\n")
         (root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost ip6-localhost\n")

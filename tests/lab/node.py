@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from cache import LAB, LabError, cache_folder, in_use, locked, run, say
+from gpus import gpus
 from image import image, keys
+from repository import repository
 
 FIRST_PORT = 42200
 LIFETIME_SECONDS = 4 * 3600  # a forgotten node stops by itself
@@ -104,7 +106,7 @@ class Node:
             cmdline = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0 loglevel=4"
             if devices is not None:
                 cmdline += f" gpunode_lab_pci.devices={devices}"
-            serve = f"python3 -S {LAB}/serve.py {cache_folder()}/repository {self.folder}/repository-faults.json"
+            serve = f"python3 -S {LAB}/serve.py {repository()} {self.folder}/repository-faults.json"
             argv = [
                 "timeout", "--signal=TERM", str(LIFETIME_SECONDS), "qemu-system-x86_64", *chosen.arguments,
                 "-name", f"gpunode-lab-{self.name}", "-m", str(memory_mib), "-smp", "2",
@@ -134,8 +136,11 @@ class Node:
                 raise LabError(f"{self.name}: QEMU stopped at once: {(self.folder / 'qemu.log').read_text().strip()}")
 
     def _name_itself(self) -> None:
+        """Tell a fresh node its name, and its simulated NVML which GPUs are on the bus."""
+        table = json.dumps(gpus(self.state["devices"] or "2335"))
+        self.ssh(f"test -e /etc/gpunode-lab/gpus.json || cat > /etc/gpunode-lab/gpus.json <<'END'\n{table}\nEND\n")
         self.ssh(
-            f"test \"$(cat /etc/hostname)\" = {self.name} && exit 0; hostnamectl hostname {self.name}; "
+            f'test "$(cat /etc/hostname)" = {self.name} && exit 0; hostnamectl hostname {self.name}; '
             f"sed -i '/^127.0.1.1/d' /etc/hosts; echo '127.0.1.1 {self.name}' >> /etc/hosts"
         )
 
@@ -146,7 +151,9 @@ class Node:
             if match := PANIC.search(self.console):
                 raise LabError(f"{self.name} did not boot: {match.group(0).strip()} (see {self.folder}/console.log)")
             if not self.running:
-                raise LabError(f"{self.name}: QEMU stopped: {(self.folder / 'qemu.log').read_text().strip() or 'no word'}")
+                raise LabError(
+                    f"{self.name}: QEMU stopped: {(self.folder / 'qemu.log').read_text().strip() or 'no word'}"
+                )
             if self._ssh_banner() and (other_than is None or self.boot_id(quiet=True) not in (None, other_than)):
                 return time.monotonic() - began
             time.sleep(0.5)
