@@ -336,15 +336,6 @@ class Attributes(ctypes.Structure):
     )
 
 
-class Fabric(ctypes.Structure):
-    _fields_ = (
-        ("cluster", ctypes.c_ubyte * 16),
-        ("status", ctypes.c_uint),
-        ("clique", ctypes.c_uint),
-        ("state", ctypes.c_ubyte),
-    )
-
-
 class FabricV2(ctypes.Structure):
     _fields_ = (
         ("version", ctypes.c_uint),
@@ -639,21 +630,16 @@ def _links(nvml: Library, device: Handle) -> dict[str, str]:
 
 
 def _fabric(nvml: Library, device: Handle) -> dict[str, Any]:
-    newer: Any = FabricV2(version=version_word(FabricV2, 2))
-    try:
-        nvml.call("nvmlDeviceGetGpuFabricInfoV", device, ctypes.byref(newer))
-    except NvmlError as error:
-        if error.code not in (FUNCTION_NOT_FOUND, 25):
-            raise
-        newer = Fabric()
-        nvml.call("nvmlDeviceGetGpuFabricInfo", device, ctypes.byref(newer))
-    if not newer.state:
+    # The older call without a version word is left out: its structure was of two sizes.
+    info = FabricV2(version=version_word(FabricV2, 2))
+    nvml.call("nvmlDeviceGetGpuFabricInfoV", device, ctypes.byref(info))
+    if not info.state:
         raise NvmlError(UNSUPPORTED, "nvmlDeviceGetGpuFabricInfoV")
-    raw = bytes(newer.cluster).hex()
+    raw = bytes(info.cluster).hex()
     return {
-        "state": FABRIC_STATES.get(newer.state, f"state_{newer.state}"),
-        "status": condition_of(newer.status).id,
-        "clique_id": newer.clique,
+        "state": FABRIC_STATES.get(info.state, f"state_{info.state}"),
+        "status": condition_of(info.status).id,
+        "clique_id": info.clique,
         "cluster_uuid": "-".join((raw[:8], raw[8:12], raw[12:16], raw[16:20], raw[20:])),
     }
 

@@ -309,6 +309,7 @@ TREE = (
     "/proc/sys/kernel/osrelease",
     "/sys/module/nvidia*/version",
     "/sys/module/nvidia*/refcnt",
+    "/sys/module/firmware_class/parameters/path",
     "/etc/modprobe.d/*",
     "/etc/os-release",
     "/etc/ld.so.cache",

@@ -527,7 +527,6 @@ def pynvml() -> Any:
         ("Utilisation", "c_nvmlUtilization_t"),
         ("Process", "c_nvmlProcessInfo_v2_t"),
         ("Attributes", "c_nvmlDeviceAttributes"),
-        ("Fabric", "c_nvmlGpuFabricInfo_t"),
         ("FabricV2", "c_nvmlGpuFabricInfo_v2_t"),
         ("FieldValue", "c_nvmlFieldValue_t"),
     ],

@@ -920,12 +920,6 @@ typedef struct {
     unsigned health;
 } fabric_v2;
 
-typedef struct {
-    unsigned char cluster[16];
-    unsigned status, clique;
-    unsigned char state;
-} fabric_v1;
-
 static int fabric(handle device, fabric_v2 *to)
 {
     unsigned state = 0;
@@ -955,18 +949,6 @@ EXPORT int nvmlDeviceGetGpuFabricInfoV(handle device, fabric_v2 *to)
 {
     DEVICE(device);
     return to->version == (sizeof *to | 2u << 24) ? fabric(device, to) : ARGUMENT_VERSION_MISMATCH;
-}
-
-EXPORT int nvmlDeviceGetGpuFabricInfo(handle device, fabric_v1 *to)
-{
-    DEVICE(device);
-    fabric_v2 made;
-    int code = fabric(device, &made);
-    memcpy(to->cluster, made.cluster, sizeof to->cluster);
-    to->status = made.status;
-    to->clique = made.clique;
-    to->state = made.state;
-    return code;
 }
 
 typedef struct {
