@@ -1,0 +1,163 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults injected for real on a lab node, and what must then happen.
+
+One node is converged once a session; each test injects its fault, looks at what the run says and does, and leaves the
+node healthy, which the next test's first look proves. Outcomes go to build/reliability.json, from which
+docs/reliability.md is made: a case that was not run is missing there, never typed in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/lab"))
+
+from demo import fixtures_inventory
+from node import Node
+
+BIN = Path(sys.executable).parent
+RESULTS = ROOT / "build/reliability.json"
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one ansible-playbook did: exit status, console, and the recap's counts of the one node."""
+
+    rc: int
+    text: str
+    seconds: float
+    counts: dict[str, int]
+
+    @property
+    def changed(self) -> int:
+        return self.counts.get("changed", -1)
+
+    @property
+    def failed(self) -> int:
+        return self.counts.get("failed", -1)
+
+
+class Bench:
+    """A lab node, and Ansible pointed at it."""
+
+    def __init__(self, node: Node, folder: Path) -> None:
+        self.node = node
+        self.folder = folder
+        self.variables: dict[str, Any] = {**node.inventory(), **fixtures_inventory(node)}
+
+    def ssh(self, command: str, timeout: float = 180) -> str:
+        return self.node.ssh(command, timeout)
+
+    def inventory(self, more: dict[str, Any] | None = None, hosts: dict[str, dict] | None = None) -> Path:
+        path = self.folder / "inventory.json"
+        known = hosts or {self.node.name: {}}
+        every = {name: {**self.variables, **own, **(more or {})} for name, own in known.items()}
+        path.write_text(json.dumps({"gpu_nodes": {"hosts": every}}))
+        return path
+
+    def start(self, *arguments: str, playbook: str = "site.yml", **variables: Any) -> subprocess.Popen[str]:
+        """Begin a run and hand over its process."""
+        return subprocess.Popen(
+            [BIN / "ansible-playbook", "-i", self.inventory(variables), ROOT / "playbooks" / playbook, *arguments],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    @staticmethod
+    def environment() -> dict[str, str]:
+        return {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+
+    def play(self, *arguments: str, playbook: str = "site.yml", timeout: float = 900, **variables: Any) -> Played:
+        """Run a playbook to its end."""
+        started = time.monotonic()
+        process = self.start(*arguments, playbook=playbook, **variables)
+        text, _nothing = process.communicate(timeout=timeout)
+        recap = re.search(rf"^{re.escape(self.node.name)}\s+: (.*)$", text, re.MULTILINE)
+        counts = dict(re.findall(r"(\w+)=(\d+)", recap.group(1))) if recap else {}
+        return Played(
+            process.returncode, text, time.monotonic() - started, {name: int(count) for name, count in counts.items()}
+        )
+
+    def tree(self) -> str:
+        """A hash of every file a run could change: content, mode, owner, links; logs and run-time state left out."""
+        return self.ssh(
+            "find /etc /usr/local /usr/lib/systemd /lib/modules /var/lib/dpkg/status /opt /root -xdev "
+            r"\( -path /root/.ansible -o -name '*.cache' -o -name 'ld.so.cache' \) -prune -o "
+            r"\( -type f -printf '%p %m %u %g %s ' -exec sha256sum {} \; \) -o "
+            r"\( -type l -printf '%p -> %l\n' \) | sort | sha256sum; lsmod | sort | awk '{print $1}' | sha256sum; "
+            "sysctl -a 2>/dev/null | grep -E '^(net.bridge|net.ipv4.ip_forward)' | sha256sum; "
+            "cut -d' ' -f1 /proc/swaps"
+        )
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A node converged by site.yml."""
+    node = Node(os.environ.get("GPUNODE_FAULT_NODE", "faults"))
+    if not node.running:
+        node.up()
+    lab = Bench(node, tmp_path_factory.mktemp("faults"))
+    first = lab.play()
+    assert first.rc == 0, first.text
+    yield lab
+    if "GPUNODE_FAULT_NODE" not in os.environ:
+        node.down()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
+    """Keeps a figure for docs/reliability.md beside the test's case."""
+    kept: dict[str, Any] = {}
+    request.node.figures = kept
+
+    def keep(name: str, value: Any) -> None:
+        kept[name] = value
+
+    return keep
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "case(number, fault): the case of docs/reliability.md that a test injects")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()
+    marker = item.get_closest_marker("case")
+    if marker is None or (report.when != "call" and report.passed):
+        return
+    rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    number, fault = marker.args
+    rows[item.nodeid.rpartition("/")[2]] = {
+        "case": number,
+        "fault": fault,
+        "outcome": report.outcome,
+        "seconds": round(report.duration, 1),
+        "figures": getattr(item, "figures", {}),
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,141 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run can suffer: two at once, a controller killed, a node lost in the middle, a host that does not answer."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+UNDO = (
+    "rm -f /etc/sysctl.d/99-gpunode.conf /etc/modules-load.d/gpunode.conf /var/run/cdi/nvidia.yaml /etc/cdi/nvidia.yaml"
+)
+
+
+def kill_at_task(process: subprocess.Popen[str], number: int) -> str | None:
+    """SIGKILL the controller's process group when its n-th task begins; the task's name, None if it ended first."""
+    seen = 0
+    for line in process.stdout:
+        if line.startswith("TASK ["):
+            seen += 1
+            if seen == number:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return re.match(r"TASK \[(.*?)\]", line).group(1)
+    process.wait()
+    return None
+
+
+@pytest.mark.case(25, "the controller is killed (SIGKILL) at a task")
+def test_the_next_run_completes_a_killed_one(bench, figure):
+    every = int(os.environ.get("GPUNODE_FAULT_STEP", "9"))
+    recovered, tried, number = 0, 0, 1
+    while True:
+        bench.ssh(UNDO)
+        name = kill_at_task(bench.start(), number)
+        if name is None:
+            break
+        tried += 1
+        completed = bench.play()
+        assert completed.rc == 0, f"killed at task {number} ({name}):\n{completed.text}"
+        recovered += 1
+        number += every
+
+    figure("interruption points tried", tried)
+    figure("interruption points recovered", recovered)
+    assert tried > 0
+
+
+@pytest.mark.case(29, "two runs at once")
+def test_a_second_run_is_refused_by_name(bench):
+    first = bench.start()
+    for line in first.stdout:
+        if line.startswith("TASK [gpunode.ready.host_prep"):
+            break
+
+    second = bench.play()
+
+    first.communicate()
+    assert second.rc != 0
+    assert "being changed by" in second.text
+    assert first.returncode == 0
+
+
+@pytest.mark.case(27, "the node reboots in the middle of a run")
+def test_a_run_after_a_reboot_in_the_middle_completes(bench):
+    bench.ssh(UNDO)
+    run = bench.start()
+    for line in run.stdout:
+        if line.startswith("TASK [gpunode.ready.nvidia_driver"):
+            break
+    bench.node.reboot()
+    run.communicate(timeout=600)
+
+    again = bench.play()
+
+    assert again.rc == 0, again.text
+
+
+@pytest.mark.case(30, "one host of two does not answer")
+def test_the_others_finish_and_the_exit_status_tells(bench):
+    gone = {"ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2 -o StrictHostKeyChecking=no"}
+    inventory = bench.inventory(hosts={bench.node.name: {}, "gone": gone})
+
+    done = subprocess.run(
+        ["ansible-playbook", "-i", inventory, "playbooks/site.yml"],
+        env=bench.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode != 0
+    assert re.search(rf"{bench.node.name}\s+: ok=\d+ .*unreachable=0 +failed=0", done.stdout), done.stdout
+    assert re.search(r"gone\s+: .*unreachable=1", done.stdout), done.stdout
+
+
+@pytest.mark.case(33, "each tag alone")
+@pytest.mark.parametrize("tag", ["host", "driver", "runtime", "toolkit", "cdi", "verify"])
+def test_each_tag_works_alone(bench, tag):
+    alone = bench.play("--tags", tag)
+
+    assert alone.rc == 0, alone.text
+    assert alone.changed == 0, alone.text
+
+
+@pytest.mark.case(34, "a wrong become password")
+def test_a_wrong_become_password_is_one_line(bench):
+    bench.ssh(
+        "id gpu >/dev/null 2>&1 || useradd -m -s /bin/bash gpu; echo 'gpu ALL=(ALL) ALL' > /etc/sudoers.d/gpu;"
+        "echo gpu:right | chpasswd; install -d -o gpu -g gpu -m 700 /home/gpu/.ssh;"
+        "install -o gpu -g gpu -m 600 /root/.ssh/authorized_keys /home/gpu/.ssh/authorized_keys"
+    )
+
+    refused = bench.play(ansible_user="gpu", ansible_become_password="wrong")
+
+    bench.ssh("userdel -r gpu; rm -f /etc/sudoers.d/gpu")
+    assert refused.rc != 0
+    assert "Traceback" not in refused.text
+    assert re.search(r"[Ii]ncorrect (sudo|become) password|[Ii]ncorrect .*password", refused.text), refused.text
+
+
+@pytest.mark.case(45, "umask 0")
+def test_the_lock_is_root_s_alone_even_under_umask_0(bench):
+    bench.ssh(
+        "rm -rf /run/gpunode.ready; echo 'umask 000' > /etc/profile.d/zz-umask.sh; echo 'umask 000' >> /root/.bashrc"
+    )
+    run = bench.start()
+    for line in run.stdout:
+        if line.startswith("TASK [gpunode.ready.host_prep"):
+            break
+
+    modes = bench.ssh("stat -c '%a %n' /run/gpunode.ready /run/gpunode.ready/lock.json")
+
+    run.communicate()
+    bench.ssh("sed -i '/^umask 000$/d' /root/.bashrc")
+    assert modes.splitlines() == ["700 /run/gpunode.ready", "600 /run/gpunode.ready/lock.json"]
