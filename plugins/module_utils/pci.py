@@ -78,7 +78,8 @@ NEWEST_KNOWN = 0x31FF
 
 # Device id, or device id and subsystem where boards share the chip's id. What is not here is named by its chip.
 NAMES = {
-    "1024": "Tesla K40m",
+    "1023": "Tesla K40m",
+    "1024": "Tesla K40c",
     "102d": "Tesla K80",
     "17fd": "Tesla M40",
     "13f2": "Tesla M60",

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils import pci
 from hypothesis import given
@@ -51,6 +53,31 @@ def test_the_generation_is_known_by_the_device_id(device_id, architecture):
     known = pci.generation(device_id)
 
     assert (known.name if known else None) == architecture
+
+
+CHIPS = {
+    "GF": "fermi",
+    "GK": "kepler",
+    "GM": "maxwell",
+    "GP": "pascal",
+    "GV": "volta",
+    "TU": "turing",
+    "GA": "ampere",
+    "GH": "hopper",
+    "AD": "ada",
+}
+LISTED = Path(__file__).resolve().parents[1] / "data/pci-ids/nvidia-2023.04.10.txt"
+
+
+def test_ranges_agree_with_the_chip_of_every_listed_gpu():
+    listed = [line.split() for line in LISTED.read_text().splitlines()]
+
+    told = {device_id: pci.generation(device_id) for device_id, _chip in listed}
+
+    assert len(listed) > 600
+    assert {device_id: known and known.name for device_id, known in told.items()} == {
+        device_id: CHIPS[chip[:2]] for device_id, chip in listed
+    }
 
 
 def test_every_named_gpu_has_a_generation():
