@@ -38,7 +38,7 @@ def role_of(finding: Finding) -> str:
 
 
 def folded(findings: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
-    """Each root cause with all that follows from it, directly or not, in the order given.
+    """Each root cause with all that follows from it, directly or not, in the order given, but mere notices last.
 
     A finding whose named cause is not among the findings, or that would be its own cause, stands as a root.
     """
@@ -66,7 +66,7 @@ def folded(findings: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
             holder[name].append(finding)
         else:  # a circle of causes: nobody is the root, so each stands for itself
             answer.append((finding, []))
-    return answer
+    return sorted(answer, key=lambda item: item[0].severity == "notice" and not item[1])
 
 
 def finding_lines(finding: Finding, number: int | None = None) -> list[str]:

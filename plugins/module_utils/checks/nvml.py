@@ -261,7 +261,8 @@ def failed(facts: Facts, expect: Expect) -> Iterator[Match]:
         if text(item, "condition") not in (*_TOLD, _condition(facts)):
             yield Match(
                 subject=_address(item),
-                cause=f"{_named(item)} answers {text(item, 'condition')}; expected success. {text(item, 'meaning')}".strip(),
+                cause=f"{_named(item)} answers {text(item, 'condition')}; expected success. "
+                f"{text(item, 'meaning')}".strip(),
                 evidence=(Evidence("NVML", text(item, "meaning")),),
             )
 
