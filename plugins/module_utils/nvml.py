@@ -941,7 +941,13 @@ def probe(library: str | None, timeout_seconds: float = TIMEOUT_SECONDS) -> dict
         return answer
     reader, writer = os.pipe()
     caller = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # out of memory, or of processes
+        os.close(reader)
+        os.close(writer)
+        answer.update(_said(BY_ID["probe-died"], f"(It could not even be started: {error.strerror}.)"))
+        return answer
     if not pid:
         try:
             _isolate(writer, caller)

@@ -625,6 +625,35 @@ def test_no_bytes_make_the_cache_reader_raise(body, with_magic):
     nvml.cached_libraries(b"glibc-ld.so.cache1.1" + body if with_magic else body)
 
 
+PIECES = [
+    {"simulated": True},
+    {"call": "nvmlInitWithFlags"},
+    {"condition": "ok", "code": 0, "meaning": "NVML answers.", "cause": "", "mend": ""},
+    {"call": "nvmlSystemGetDriverVersion"},
+    {"driver_version": "580.159.04"},
+    {"unsupported": {"cuda_version": "function-not-found: ..."}},
+    {"device_count": 2},
+    {"call": "nvmlDeviceGetName"},
+    {"read": ["name", "NVIDIA H200"]},
+    {"read": ["ecc.mode", {"current": True, "pending": True}]},
+    {"device": {"index": 0, "condition": "ok"}},
+    {"call": "nvmlDeviceGetUUID"},
+    {"read": ["uuid", "GPU-1"]},
+    {"device": {"index": 1, "condition": "ok"}},
+    {"done": True},
+]
+WRITTEN = "".join(json.dumps(piece) + "\n" for piece in PIECES).encode()
+
+
+@given(st.integers(min_value=0, max_value=len(WRITTEN)), st.booleans(), st.sampled_from([None, 0, 9, 11]))
+def test_wherever_the_asking_process_ends_the_answer_is_whole(length, finished, status):
+    answer = nvml._assemble(nvml._blank("/lib/libnvidia-ml.so.1"), WRITTEN[:length], finished, status, 1.0)
+
+    assert set(answer) == set(nvml._blank(None))
+    assert answer["condition"] in ("ok" if length == len(WRITTEN) else "probe-died" if finished else "timed-out")
+    assert [device["index"] for device in answer["devices"]] == list(range(len(answer["devices"])))
+
+
 @given(st.text())
 def test_no_text_makes_the_version_reader_raise(text):
     nvml.version_of(text)
