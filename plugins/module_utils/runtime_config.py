@@ -30,6 +30,8 @@ BACKUPS = "/var/lib/gpunode.ready/backup"
 
 CONTAINERD_ROOT = "/etc/containerd/config.toml"
 CONTAINERD_DROP_INS = "/etc/containerd/conf.d"
+CONTAINERD_HOSTS = "/etc/containerd/certs.d"
+CRIO_REGISTRIES = "/etc/containers/registries.conf.d/20-gpunode.conf"
 CRI = "io.containerd.grpc.v1.cri"
 CRI_RUNTIME = "io.containerd.cri.v1.runtime"
 CRI_IMAGES = "io.containerd.cri.v1.images"
@@ -107,13 +109,9 @@ def dotted(path: Sequence[str]) -> str:
     return ".".join(_key(part) for part in path)
 
 
-def without_none(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without what is null: TOML has no such value, and an option left out is one that is not set."""
-    return {
-        key: without_none(value) if isinstance(value, Mapping) else value
-        for key, value in tree.items()
-        if value is not None
-    }
+def given(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options without those left out, for which a role's variable may hold an empty text."""
+    return {key: value for key, value in (options or {}).items() if value is not None and value != ""}
 
 
 # --- TOML ------------------------------------------------------------------------------------------------------------
@@ -194,6 +192,7 @@ def _set_one(text: str, path: KeyPath, value: Any) -> str:
     if table is not None and _HEADER_LINE.match(lines[table - 1]):
         header = lines[table - 1]
         indent = header[: len(header) - len(header.lstrip())]
+        indent += "  " if indent else ""  # as `containerd config default` indents
         following = lines[table] if table < len(lines) else ""
         if following.strip() and not following.lstrip().startswith(("[", "#")):
             indent = following[: len(following) - len(following.lstrip())]
@@ -307,6 +306,52 @@ class Plan:
     wanted: dict[str, Any] = field(default_factory=dict)  # the values that must be in force afterwards
 
 
+# --- registries ------------------------------------------------------------------------------------------------------
+
+_REGISTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?\Z|_default\Z")
+_MIRROR = re.compile(r"(?P<scheme>https?)://(?P<location>[A-Za-z0-9.\[\]:-]+(?P<path>/[^\s?#]*)?)\Z")
+
+
+def mirror_files(runtime: str, mirrors: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The files that send pulls of a registry to its mirrors first, by path. Docker has none: see ``docker_settings``.
+
+    Raises ``ConfigError`` for what is no registry or no URL.
+    """
+    tables = []
+    files: dict[str, str] = {}
+    for registry, urls in mirrors.items():
+        if not _REGISTRY.match(str(registry)):
+            raise ConfigError(f"{registry!r} is no registry to mirror: expected a host such as docker.io or host:5000.")
+        found = []
+        for url in [urls] if isinstance(urls, str) else urls:
+            match = _MIRROR.match(str(url))
+            if not match:
+                raise ConfigError(f"{url!r} is no mirror of {registry}: expected a URL, https://host[/path].")
+            found.append(match)
+        server = "https://registry-1.docker.io" if registry == "docker.io" else f"https://{registry}"
+        hosts = {}
+        for match in found:
+            hosts[match.group().rstrip("/")] = {
+                "capabilities": ["pull", "resolve"],
+                **({"override_path": True} if (match.group("path") or "/") != "/" else {}),
+            }
+        tree = {} if registry == "_default" else {"server": server}
+        files[f"{CONTAINERD_HOSTS}/{registry}/hosts.toml"] = toml_text({**tree, "host": hosts}, HEADER)
+        tables.append(
+            {
+                "prefix": registry,
+                "location": registry,
+                "mirror": [
+                    {"location": match.group("location").rstrip("/"), "insecure": match.group("scheme") == "http"}
+                    for match in found
+                ],
+            }
+        )
+    if runtime == "containerd":
+        return files
+    return {CRIO_REGISTRIES: toml_text({"registry": tables}, HEADER)} if tables and runtime == "crio" else {}
+
+
 # --- CRI-O -----------------------------------------------------------------------------------------------------------
 
 CRIO_RUNTIMES = ("crio", "runtime", "runtimes")
@@ -387,6 +432,14 @@ def crio_handler(handler: Mapping[str, Any], effective: Mapping[str, Any], conmo
     return {"crio": {"runtime": runtime}}
 
 
+def says_only(tree: Mapping[str, Any], handler: str) -> bool:
+    """Whether a drop-in is about one handler and nothing else, as ``nvidia-ctk runtime configure`` writes them."""
+    return bool(tree) and all(
+        path[:4] == (*CRIO_RUNTIMES, handler) or (path == ("crio", "runtime", "default_runtime") and value == handler)
+        for path, value in leaves(tree).items()
+    )
+
+
 def overridden(wanted: Mapping[str, Any], files: Sequence[tuple[str, Mapping[str, Any]]], path: str) -> list[Override]:
     """Which values of the drop-in at ``path`` later files have the last word on."""
     names = [name for name, _tree in files]
@@ -449,8 +502,8 @@ def cri_table(settings: Mapping[str, Any], containerd: Version) -> dict[str, Any
         inner["runtimes"] = {"runc": {"runtime_type": RUNC_TYPE, "options": options}}
     if inner:
         table["containerd"] = inner
-    if settings.get("registry_config_path"):
-        table["registry"] = {"config_path": settings["registry_config_path"]}
+    if settings.get("registry_mirrors"):
+        table["registry"] = {"config_path": CONTAINERD_HOSTS}
     folders = settings.get("cni_bin_dirs")
     if folders:
         lists = not containerd or containerd >= (2, 1)
@@ -546,8 +599,15 @@ class Piece:
     default: bool = False
 
 
-def plan_containerd(root: str | None, pieces: Sequence[Piece], containerd: Version, stale: Sequence[str] = ()) -> Plan:
-    """Where each piece goes. ``root`` is config.toml; ``stale`` are our drop-ins that are there now.
+def plan_containerd(
+    root: str | None,
+    pieces: Sequence[Piece],
+    containerd: Version,
+    stale: Sequence[str] = (),
+    memory: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Where each piece goes. ``root`` is config.toml; ``stale`` are our drop-ins that are there now; ``memory`` is what
+    we set in config.toml before, by its key, so that a change of ours is not told as one of the user's.
 
     Raises ``ConfigError`` for a root file that is no TOML, or of configuration version 1.
     """
@@ -569,6 +629,7 @@ def plan_containerd(root: str | None, pieces: Sequence[Piece], containerd: Versi
         )
     files: dict[str, str | None] = {}
     wanted: dict[str, Any] = {}
+    ours = dict(memory or {})
     apart = merges_drop_ins(containerd)
     if apart:
         imports = list(tree.get("imports") or [])
@@ -596,8 +657,11 @@ def plan_containerd(root: str | None, pieces: Sequence[Piece], containerd: Versi
             said = merged(said, {"plugins": cri_plugins({"containerd": {"default_runtime_name": lower}}, version)})
             wanted = merged(wanted, said)
         for path, value in leaves(said).items():
-            found = at(tree, path)
-            if found is not None and found != value and not is_ours(root) and not isinstance(value, Mapping):
+            found, name = at(tree, path), dotted(path)
+            theirs = not is_ours(root) and ours.get(name) != found
+            if found != value:
+                ours[name] = value
+            if found is not None and found != value and theirs and not isinstance(value, Mapping):
                 conflicts.append(
                     f"{CONTAINERD_ROOT}: {dotted(path)} was {json.dumps(found, default=str)}, "
                     f"now {json.dumps(value, default=str)}"
@@ -612,7 +676,7 @@ def plan_containerd(root: str | None, pieces: Sequence[Piece], containerd: Versi
             raise ConfigError(f"{CONTAINERD_ROOT}, line {error.line}: {error.problem}") from error
     if fresh and not edits:
         files[CONTAINERD_ROOT] = toml_text({"version": version}, HEADER)
-    return Plan(files=files, conflicts=tuple(conflicts), wanted=wanted)
+    return Plan(files=files, conflicts=tuple(conflicts), memory=ours, wanted=wanted)
 
 
 def _root_version(tree: Mapping[str, Any], native: int) -> int:
@@ -671,7 +735,10 @@ def docker_settings(settings: Mapping[str, Any], docker: Version) -> dict[str, A
         tree["exec-opts"] = [f"native.cgroupdriver={driver}"]
     if settings.get("default_handler"):
         tree["default-runtime"] = settings["default_handler"]
-    # 25 to 28.1 know the feature and have it off; newer ones have it on; older ones do not know it.
+    mirrors = (settings.get("registry_mirrors") or {}).get("docker.io")
+    if mirrors:
+        tree["registry-mirrors"] = [mirrors] if isinstance(mirrors, str) else list(mirrors)
+    # 25 to 28.2 know the feature and have it off; newer ones have it on; older ones do not know it.
     wanted = settings.get("cdi")
     if wanted is not None and docker and docker >= (25,) and (wanted is False or docker < (28, 3)):
         tree["features"] = {"cdi": wanted}
