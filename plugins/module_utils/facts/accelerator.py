@@ -242,7 +242,9 @@ def _nouveau(host: Host, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if name in ("modprobe.blacklist", "module_blacklist", "rd.driver.blacklist") and "nouveau" in value.split(","):
             where.append("/proc/cmdline")
             break
-    return {"loaded": host.exists("/sys/module/nouveau"), "blacklisted_in": where}
+    kernel = host.line("/proc/sys/kernel/osrelease")
+    modules = host.glob(f"/lib/modules/{kernel}/kernel/drivers/gpu/drm/nouveau/nouveau.ko*")
+    return {"loaded": host.exists("/sys/module/nouveau"), "available": bool(modules), "blacklisted_in": where}
 
 
 def dkms_modules(host: Host) -> list[dict[str, Any]]:

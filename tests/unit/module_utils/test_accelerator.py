@@ -68,7 +68,7 @@ def test_the_driver_of_a_real_machine_is_read_as_it_was_there(machine):
 
     driver = accelerator.driver(Host(str(machine / "root")))
 
-    for field in ("loaded", "modules", "installed_module", "nouveau", "dkms"):
+    for field in ("loaded", "modules", "installed_module", "nouveau", "dkms", "modprobe_d"):
         assert driver[field] == facts["driver"][field]
     if os.uname().machine == "x86_64":
         assert driver["library"] == facts["driver"]["library"]
@@ -267,6 +267,7 @@ def test_firmware_of_the_very_version_is_looked_for(tree):
 
 def test_nouveau_is_told_with_what_forbids_it(tree):
     tree.file("/sys/module/nouveau/refcnt", "1\n")
+    tree.file("/lib/modules/6.1.0-40-amd64/kernel/drivers/gpu/drm/nouveau/nouveau.ko")
     tree.file("/etc/modprobe.d/blacklist-nouveau.conf", "# no\nblacklist nouveau\noptions nouveau modeset=0\n")
     tree.file("/usr/lib/modprobe.d/other.conf", "#blacklist nouveau\nblacklist pcspkr\n")
     tree.file("/proc/cmdline", "root=/dev/vda modprobe.blacklist=pcspkr,nouveau quiet\n")
@@ -275,6 +276,7 @@ def test_nouveau_is_told_with_what_forbids_it(tree):
 
     assert driver["nouveau"] == {
         "loaded": True,
+        "available": True,
         "blacklisted_in": ["/etc/modprobe.d/blacklist-nouveau.conf", "/proc/cmdline"],
     }
     assert driver["modprobe_d"] == [
