@@ -29,6 +29,7 @@ from .packages import (
     RPM_FORMAT,
     Compare,
     Package,
+    Pin,
     Plan,
     Repository,
     Step,
@@ -44,6 +45,7 @@ from .packages import (
     parse_madison,
     parse_rpm,
     parse_simulation,
+    preferences,
     with_holds,
     yum_repo,
 )
@@ -82,11 +84,17 @@ class Request:
     hold_also: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()
+    pins: tuple[Pin, ...] = ()
     allow_change: bool = False
     recommends: bool = False
     lock_timeout_seconds: float = 300
     download_timeout_seconds: float = 30
     timeout_seconds: float = 3600
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's name."""
+    return "".join(character if character.isalnum() else "-" for character in name.lower())
 
 
 def described(pid: int) -> str:
@@ -360,6 +368,13 @@ class Apt(Manager):
 
     def repository_text(self, repository: Repository) -> str:
         return deb822(repository, self.key_path(repository))
+
+    def other_files(self, installed: Mapping[str, Package]) -> dict[str, str]:
+        if not self.request.pins:
+            return {}
+        repository = self.request.repository
+        name = repository.name if repository else slug(self.request.name)
+        return {f"/etc/apt/preferences.d/{name}.pref": preferences(self.request.pins)}
 
     def contradictions(self, repository: Repository) -> list[str]:
         files = {
@@ -701,8 +716,7 @@ class Pacman(Manager):
     repository_path = key_path
 
     def hold_path(self) -> str:
-        slug = "".join(character if character.isalnum() else "-" for character in self.request.name.lower())
-        return f"/etc/pacman.d/gpunode/{slug}.conf"
+        return f"/etc/pacman.d/gpunode/{slug(self.request.name)}.conf"
 
     def other_files(self, installed: Mapping[str, Package]) -> dict[str, str]:
         if self.request.held is None or (not self.request.held and not self.host.exists(self.hold_path())):

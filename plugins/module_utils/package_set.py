@@ -60,6 +60,8 @@ def check(request: Request) -> None:
     asked += [("absent", item, name) for item in request.absent]
     asked += [("hold_also", item, glob) for item in request.hold_also]
     asked += [("streams", item, r"[A-Za-z0-9][\w.-]*:[\w.-]+") for item in request.streams]
+    asked += [("pins", item, glob) for pin in request.pins for item in pin.packages]
+    asked += [("pins.version", pin.version, r"[A-Za-z0-9*?][!-~]*") for pin in request.pins]
     wrong = [f"{option}: {value!r}" for option, value, form in asked if not re.fullmatch(form, value)]
     if wrong:
         raise PackageError(f"{request.name}: not the name or version of a package: {', '.join(wrong)}.")

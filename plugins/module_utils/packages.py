@@ -101,13 +101,18 @@ RPM_FORMAT = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\
 
 
 def parse_rpm(text: str) -> dict[str, Package]:
-    """``rpm -qa --qf RPM_FORMAT``. Of several versions of one package (kernels) the newest counts."""
+    """``rpm -qa --qf RPM_FORMAT``. Of several versions of one package (kernels) the newest counts.
+
+    Kernels and what belongs to them are also named ``name-version``, since the running one need not be the newest.
+    """
     found: dict[str, Package] = {}
     for line in text.splitlines():
         fields = line.split("\t")
         if len(fields) != 3:
             continue  # "package x is not installed"
         name, version, architecture = fields
+        if name.startswith("kernel"):
+            found[f"{name}-{version}"] = Package(name, version, architecture=architecture)
         if name not in found or compare_rpm(version, found[name].version) > 0:
             found[name] = Package(name, version, architecture=architecture)
     return found
@@ -468,6 +473,21 @@ def deb822(repository: Repository, key_path: str) -> str:
         fields.append(("Architectures", " ".join(repository.architectures)))
     fields.append(("Signed-By", key_path))
     return MANAGED + "".join(f"{name}: {value}\n" for name, value in fields)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Which version of packages, named by patterns, is preferred over newer ones."""
+
+    packages: tuple[str, ...]
+    version: str
+
+
+def preferences(pins: Sequence[Pin]) -> str:
+    """The whole file of apt preferences. Below 1000, so that nothing is ever downgraded by it."""
+    return MANAGED + "\n".join(
+        f"Package: {' '.join(pin.packages)}\nPin: version {pin.version}\nPin-Priority: 995\n" for pin in pins
+    )
 
 
 def yum_repo(repository: Repository, key_path: str, title: str, excluded: Sequence[str] = ()) -> str:

@@ -141,6 +141,24 @@ options:
     type: list
     elements: str
     default: []
+  pins:
+    description:
+      - Versions that are preferred over newer ones (apt only), also for what the packages depend on. They are written to
+        C(/etc/apt/preferences.d/NAME.pref), which is owned as a whole.
+      - Needed where packages depend on exactly their own version, because apt only ever considers one version of each.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      packages:
+        description: The packages, by name or pattern.
+        type: list
+        elements: str
+        required: true
+      version:
+        description: The version, exact or a pattern.
+        type: str
+        required: true
   allow_change:
     description: Allow this run to change packages that are held, and to downgrade.
     type: bool
@@ -268,7 +286,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.openpgp import plain
 from ansible_collections.gpunode.ready.plugins.module_utils.package_failures import Context
 from ansible_collections.gpunode.ready.plugins.module_utils.package_managers import LOG, PackageError, Request
 from ansible_collections.gpunode.ready.plugins.module_utils.package_set import check, converge, manager_for
-from ansible_collections.gpunode.ready.plugins.module_utils.packages import Repository, Wanted
+from ansible_collections.gpunode.ready.plugins.module_utils.packages import Pin, Repository, Wanted
 
 ATTEMPTS = 3
 KEY_LIMIT = 1 << 20
@@ -378,6 +396,7 @@ def request_of(params: dict) -> Request:
         hold_also=tuple(params["hold_also"]),
         absent=tuple(params["absent"]),
         streams=tuple(params["streams"]),
+        pins=tuple(Pin(tuple(pin["packages"]), pin["version"]) for pin in params["pins"]),
         allow_change=params["allow_change"],
         recommends=params["recommends"],
         lock_timeout_seconds=params["lock_timeout_seconds"],
@@ -421,6 +440,15 @@ def arguments() -> dict:
         "hold_also": strings,
         "absent": strings,
         "streams": strings,
+        "pins": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "packages": {"type": "list", "elements": "str", "required": True},
+                "version": {"type": "str", "required": True},
+            },
+        },
         "allow_change": {"type": "bool", "default": False},
         "recommends": {"type": "bool", "default": False},
         "lock_timeout_seconds": {"type": "int", "default": 300},

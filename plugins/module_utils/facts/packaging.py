@@ -146,7 +146,7 @@ def packages(host: Host) -> dict[str, Any]:
         "installed": {
             name: {"version": package.version, "state": package.state, "held": package.held}
             for name, package in sorted(found.items())
-            if package.present and cared_for(name)
+            if package.present and cared_for(name) and name in (package.name, f"{package.name}:{package.architecture}")
         },
     }
 

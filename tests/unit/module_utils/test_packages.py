@@ -84,6 +84,7 @@ def test_of_several_kernels_the_newest_counts():
     found = core.parse_rpm(read("rpm/qa-rocky9.txt"))
 
     assert found["kernel-core"].version == "5.14.0-427.13.1.el9_4"
+    assert found["kernel-core-5.14.0-362.24.1.el9_3"].version == "5.14.0-362.24.1.el9_3"
     assert found["nvidia-driver-cuda"].version == "3:580.95.05-1.el9"
 
 

@@ -1,0 +1,731 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""package_set against real apt, dpkg, gpg and HTTP: a throw-away Debian root, and a signed repository on loopback.
+
+Each test has a root of its own, an overlay over the lab's unpacked Debian. Faults are injected for real: locks are
+held by processes, packages are left half-configured by dpkg, servers stall.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DAY = 86400
+PROGRAMS = ("gpg", "dpkg-deb", "mount", "chroot", "mmdebstrap")
+MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
+
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: bash tests/lab/install_packages.sh"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount and chroot"),
+]
+
+
+# --- A repository, and what serves it
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves a folder. ``faults``: what to do instead, by the end of a path."""
+
+    daemon_threads = True
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.faults = {}
+        self.asked = []
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_words):
+        pass
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        fault = next((what for end, what in self.server.faults.items() if self.path.endswith(end)), None)
+        file = self.server.folder / self.path.lstrip("/")
+        if fault == "404" or (fault is None and not file.is_file()):
+            self.answer(404, b"not here")
+        elif fault == "503":
+            self.answer(503, b"busy")
+        elif fault == "stall":
+            time.sleep(30)
+        elif fault == "page":
+            self.answer(200, b"<!DOCTYPE html><html>Please log in</html>")
+        elif fault == "truncated":
+            data = file.read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+            self.close_connection = True
+        elif fault == "tampered":
+            data = bytearray(file.read_bytes())
+            data[-20] ^= 0xFF
+            self.answer(200, bytes(data))
+        else:
+            self.answer(200, file.read_bytes())
+
+    def answer(self, status, data):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        with contextlib.suppress(BrokenPipeError):
+            self.wfile.write(data)
+
+
+class Gpg:
+    """Keys made for one run of the tests."""
+
+    def __init__(self, home):
+        self.home = home
+
+    def __call__(self, *argv, at=None, data=None):
+        clock = ["--faked-system-time", f"{int(at)}!"] if at else []
+        command = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--pinentry-mode", "loopback"]
+        done = subprocess.run(
+            [*command, "--passphrase", "", *clock, *argv], input=data, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def key(self, name, *, digest="SHA512", expires="never", at=None):
+        """Make a signing key; its fingerprint."""
+        address = f"{name}@example.org"
+        self("--cert-digest-algo", digest, "--quick-gen-key", f"{name} <{address}>", "rsa2048", "sign", expires, at=at)
+        return self.fingerprint(f"<{address}>")
+
+    def fingerprint(self, name):
+        lines = self("--with-colons", "--list-keys", name).decode().splitlines()
+        return next(line.split(":")[9] for line in lines if line.startswith("fpr"))
+
+
+@pytest.fixture(scope="module")
+def gpg(tmp_path_factory):
+    home = tmp_path_factory.mktemp("gnupg")
+    home.chmod(0o700)
+    yield Gpg(home)
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def keys(gpg):
+    return {
+        "good": gpg.key("good"),
+        "other": gpg.key("other"),
+        "expired": gpg.key("expired", expires="30d", at=time.time() - 400 * DAY),
+        "sha1": gpg.key("sha1", digest="SHA1"),
+    }
+
+
+def package(folder, name, version, *, depends="", postinst="", conflicts=""):
+    """A small package with one program in it."""
+    tree = folder / f"{name}-{version}"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "usr/bin").mkdir(parents=True)
+    program = tree / "usr/bin" / name
+    program.write_text(f"#!/bin/sh\necho {name} {version}\n")
+    program.chmod(0o755)
+    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Tests <tests@example.org>\n"
+    control += f"Depends: {depends}\n" if depends else ""
+    control += f"Conflicts: {conflicts}\n" if conflicts else ""
+    (tree / "DEBIAN/control").write_text(control + f"Description: {name} for tests\n")
+    if postinst:
+        (tree / "DEBIAN/postinst").write_text(f"#!/bin/sh\nset -e\n{postinst}\n")
+        (tree / "DEBIAN/postinst").chmod(0o755)
+    subprocess.run(["dpkg-deb", "-Zgzip", "-b", str(tree), str(folder)], check=True, capture_output=True)
+    shutil.rmtree(tree)
+
+
+def publish(folder, gpg, key, *, date=None, valid_until=None):
+    """Packages, Release, InRelease and the key of a flat repository."""
+    stanzas = []
+    for deb in sorted(folder.glob("*.deb")):
+        control = subprocess.run(["dpkg-deb", "-f", str(deb)], capture_output=True, check=True, text=True).stdout
+        digest = hashlib.sha256(deb.read_bytes()).hexdigest()
+        stanzas.append(f"{control}Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n")
+    (folder / "Packages").write_text("\n".join(stanzas))
+    (folder / "Packages.gz").write_bytes(gzip.compress((folder / "Packages").read_bytes()))
+    release = f"Origin: tests\nLabel: tests\nSuite: stable\nDate: {formatdate(date or time.time(), usegmt=True)}\n"
+    if valid_until:
+        release += f"Valid-Until: {formatdate(valid_until, usegmt=True)}\n"
+    release += "SHA256:\n"
+    for name in ("Packages", "Packages.gz"):
+        data = (folder / name).read_bytes()
+        release += f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}\n"
+    signed = gpg("--local-user", key, "--digest-algo", "SHA512", "--clearsign", data=release.encode())
+    (folder / "InRelease").write_bytes(signed)
+    (folder / "Release.key").write_bytes(gpg("--armor", "--export", key))
+
+
+@pytest.fixture(scope="module")
+def debs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("debs")
+    package(folder, "gpunode-tool", "1.36.2-1.1")
+    package(folder, "gpunode-tool", "1.36.3-1.1")
+    package(folder, "gpunode-tool", "1.37.0-1.1")
+    package(folder, "gpunode-needs", "1-1", depends="gpunode-tool (>= 1.36)")
+    package(folder, "gpunode-rival", "1-1", conflicts="gpunode-tool")
+    package(folder, "gpunode-slow", "1-1", postinst="while test -e /slow; do sleep 0.1; done")
+    package(folder, "gpunode-fails", "1-1", postinst="echo the licence server does not answer >&2; test -e /mended")
+    return folder
+
+
+@pytest.fixture
+def server(tmp_path, debs, gpg, keys):
+    folder = tmp_path / "served"
+    shutil.copytree(debs, folder)
+    publish(folder, gpg, keys["good"])
+    with contextlib.closing(Server(folder)) as running:
+        running.close = running.server_close
+        yield running
+        running.shutdown()
+
+
+# --- A throw-away root
+
+
+@pytest.fixture(scope="session")
+def debian():
+    """The lab's unpacked Debian."""
+    sys.path.insert(0, str(CHECKOUT / "tests/lab"))
+    from image import build_root
+
+    return build_root()
+
+
+class Node:
+    """A throw-away Debian, and the module run in it."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def path(self, path):
+        return self.root / path.lstrip("/")
+
+    def __call__(self, *argv, check=True):
+        done = subprocess.run(
+            ["chroot", str(self.root), *argv], capture_output=True, text=True, check=False, env=self.environment()
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @staticmethod
+    def environment():
+        return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+
+    def set(self, check=False, **params):
+        """Run package_set here, and return what it answered."""
+        params = {"name": "Tests", **params}
+        argv = [sys.executable, "-m", "ansible", "adhoc", "-i", f"{self.root},", "all"]
+        argv += ["-c", "community.general.chroot", "-m", "gpunode.ready.package_set", "-a", json.dumps(params)]
+        argv += ["-e", "ansible_python_interpreter=/usr/bin/python3", "--diff", *(["--check"] if check else [])]
+        environment = {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "collections"),
+            "ANSIBLE_CONFIG": str(self.root.parent / "none.cfg"),
+            "ANSIBLE_REMOTE_TMP": "/tmp/ansible",
+            "ANSIBLE_CALLBACK_FORMAT_PRETTY": "false",
+        }
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment, cwd=self.root)
+        start = done.stdout.find("=> {")
+        assert start >= 0, done.stdout + done.stderr
+        answer = json.JSONDecoder().raw_decode(done.stdout[start + 3 :].strip())[0]
+        answer["words"] = done.stdout + done.stderr
+        return answer
+
+    def state(self, name):
+        return self("dpkg-query", "-W", "-f", "${Status} ${Version}", name, check=False).strip()
+
+    def files(self):
+        """What a refusal must not touch: where packages come from, programs, and what dpkg knows."""
+        found = {}
+        for folder in ("etc/apt", "usr/bin", "var/lib/dpkg", "var/lib/gpunode.ready"):
+            for path in sorted(self.path(folder).rglob("*")):
+                if path.is_file() and not path.is_symlink() and not path.name.startswith("lock"):
+                    found[str(path.relative_to(self.root))] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return found
+
+
+@pytest.fixture
+def node(tmp_path, debian):
+    upper, work, root = (tmp_path / name for name in ("upper", "work", "root"))
+    for folder in (upper, work, root):
+        folder.mkdir()
+    options = f"lowerdir={debian},upperdir={upper},workdir={work}"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(root)], check=True)
+    subprocess.run(["mount", "-t", "proc", "proc", str(root / "proc")], check=True)
+    (root / "etc/apt/sources.list").write_text("")
+    for name in ("90gpunode-lab", "99mmdebstrap"):  # the lab's own mirror, and mmdebstrap's leave to forget the date
+        (root / "etc/apt/apt.conf.d" / name).unlink(missing_ok=True)
+    (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
+    (root / "usr/sbin/policy-rc.d").chmod(0o755)
+    yield Node(root)
+    subprocess.run(["umount", str(root / "proc")], check=True)
+    subprocess.run(["umount", "-l", str(root)], check=True)
+
+
+def repository(server, keys, key="good", **changes):
+    return {
+        "name": "tests",
+        "url": f"{server.url}/",
+        "key_url": f"{server.url}/Release.key",
+        "key_fingerprints": [keys[key]],
+        "url_variable": "tests_repository_url",
+        **changes,
+    }
+
+
+TOOL = {"name": "gpunode-tool", "version": "1.36.*", "binaries": ["/usr/bin/gpunode-tool"]}
+
+
+# --- What it is for
+
+
+def test_a_repository_is_set_up_and_a_package_installed_and_held(node, server, keys):
+    answer = node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+
+    assert answer.get("msg") is None, answer
+    assert answer["changed"]
+    assert answer["installed"] == {"gpunode-tool": "1.36.3-1.1"}
+    assert answer["held"] == ["gpunode-tool"]
+    assert node.state("gpunode-tool") == "hold ok installed 1.36.3-1.1"
+    assert node.path("/etc/apt/keyrings/tests.asc").stat().st_mode & 0o777 == 0o644
+    assert "Signed-By: /etc/apt/keyrings/tests.asc" in node.path("/etc/apt/sources.list.d/tests.sources").read_text()
+    assert not node.path("/var/lib/gpunode.ready").exists()
+
+
+def test_running_twice_changes_nothing_and_starts_nothing(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+    server.asked.clear()
+    log = node.path("/var/log/gpunode.ready/packages.log").read_text()
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+
+    assert not answer["changed"], answer
+    assert server.asked == []
+    assert node.path("/var/log/gpunode.ready/packages.log").read_text() == log
+
+
+def test_check_mode_on_a_bare_node_predicts_the_change_and_makes_none(node, server, keys):
+    before = node.files()
+
+    predicted = node.set(repository=repository(server, keys), packages=[TOOL], held=True, check=True)
+    untouched = node.files()
+    real = node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+
+    assert untouched == before
+    assert server.asked[0] == "/Release.key"
+    assert predicted["changed"]
+    assert (predicted["installed"].keys(), predicted["held"], predicted["files"]) == (
+        real["installed"].keys(),
+        real["held"],
+        real["files"],
+    )
+    assert "+gpunode-tool 1.36.* (held)" in predicted["words"]
+    assert "+Signed-By: /etc/apt/keyrings/tests.asc" in predicted["words"]
+
+
+def test_a_package_whose_binary_is_gone_is_installed_again_though_it_is_held(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+    node.path("/usr/bin/gpunode-tool").unlink()
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+
+    assert answer["reinstalled"] == ["gpunode-tool"], answer
+    assert node("gpunode-tool").strip() == "gpunode-tool 1.36.3-1.1"
+    assert node.state("gpunode-tool") == "hold ok installed 1.36.3-1.1"
+
+
+def test_a_binary_that_no_reinstallation_brings_is_said_and_not_tried_for_ever(node, server, keys):
+    tool = {**TOOL, "binaries": ["/usr/bin/gpunode-other"]}
+
+    answer = node.set(repository=repository(server, keys), packages=[tool])
+
+    assert "/usr/bin/gpunode-other is gone" in answer["msg"]
+
+
+def test_a_held_package_is_not_changed_unless_asked(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+    newer = {**TOOL, "version": "1.37.*"}
+
+    refused = node.set(repository=repository(server, keys), packages=[newer], held=True)
+    asked = node.set(repository=repository(server, keys), packages=[newer], held=True, allow_change=True)
+
+    assert "held at 1.36.3-1.1, but 1.37.* is wanted" in refused["msg"]
+    assert asked["installed"] == {"gpunode-tool": "1.37.0-1.1"}
+    assert node.state("gpunode-tool") == "hold ok installed 1.37.0-1.1"
+
+
+def test_a_downgrade_by_pattern_is_refused_unless_asked(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[{**TOOL, "version": "1.37.*"}])
+
+    refused = node.set(repository=repository(server, keys), packages=[TOOL])
+    asked = node.set(repository=repository(server, keys), packages=[TOOL], allow_change=True)
+
+    assert "downgrade" in refused["msg"]
+    assert asked["installed"] == {"gpunode-tool": "1.36.3-1.1"}
+
+
+def test_holds_are_released_when_they_are_no_longer_wanted(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL], held=False)
+
+    assert answer["released"] == ["gpunode-tool"]
+    assert node.state("gpunode-tool") == "install ok installed 1.36.3-1.1"
+
+
+def test_only_packages_that_are_named_are_removed(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[TOOL])
+    rival = {"name": "gpunode-rival"}
+
+    refused = node.set(repository=repository(server, keys), packages=[rival])
+    still = node.state("gpunode-tool")
+    asked = node.set(repository=repository(server, keys), packages=[rival], absent=["gpunode-tool"])
+
+    assert "would remove gpunode-tool" in refused["msg"]
+    assert still == "install ok installed 1.36.3-1.1" or still == "install ok installed 1.37.0-1.1"
+    assert asked["removed"] == ["gpunode-tool"]
+    assert list(asked["installed"]) == ["gpunode-rival"]
+
+
+def test_a_vendors_own_source_file_makes_way(node, server, keys):
+    old = node.path("/etc/apt/sources.list.d/vendor.list")
+    old.write_text(f"deb [signed-by=/usr/share/keyrings/vendor.gpg] {server.url} /\n")
+
+    refused = node.set(repository=repository(server, keys), packages=[TOOL])
+    old_path = "/etc/apt/sources.list.d/vendor.list"
+    asked = node.set(repository=repository(server, keys, replaces=[old_path]), packages=[TOOL])
+
+    assert old_path in refused["msg"]
+    assert asked["installed"] == {"gpunode-tool": "1.36.3-1.1"}, asked
+    assert not old.exists()
+    assert node.path(f"{old_path}.disabled").exists()
+
+
+# --- Keys
+
+
+@pytest.mark.parametrize(
+    ("key", "told", "said"),
+    [
+        ("good", "other", "Either somebody put another key there"),
+        ("expired", "expired", "expired on"),
+        ("sha1", "sha1", "certified with SHA-1 only"),
+    ],
+)
+def test_a_bad_key_stops_everything_before_the_first_change(node, server, keys, gpg, key, told, said):
+    (server.folder / "Release.key").write_bytes(gpg("--armor", "--export", keys[key]))
+    before = node.files()
+
+    answer = node.set(repository=repository(server, keys, key=told), packages=[TOOL])
+
+    assert said in answer["msg"], answer
+    assert node.files() == before
+    assert server.asked == ["/Release.key"]
+
+
+def test_a_sha1_key_that_is_known_by_its_fingerprint_is_accepted(node, server, keys, gpg):
+    publish(server.folder, gpg, keys["sha1"])
+
+    answer = node.set(
+        repository=repository(server, keys, key="sha1", key_sha1_fingerprints=[keys["sha1"]]), packages=[TOOL]
+    )
+
+    assert answer.get("installed") == {"gpunode-tool": "1.36.3-1.1"}, answer
+
+
+def test_a_key_that_nobody_named_is_not_written_beside_one_that_was(node, server, keys, gpg):
+    (server.folder / "Release.key").write_bytes(gpg("--armor", "--export", keys["good"], keys["other"]))
+
+    node.set(repository=repository(server, keys), packages=[TOOL])
+
+    written = node.path("/etc/apt/keyrings/tests.asc").read_bytes()
+    shown = gpg("--with-colons", "--show-keys", data=written).decode()
+    assert keys["good"] in shown
+    assert keys["other"] not in shown
+
+
+def test_a_repository_signed_by_another_key_is_refused_and_its_files_taken_away(node, server, keys, gpg):
+    publish(server.folder, gpg, keys["other"])
+    (server.folder / "Release.key").write_bytes(gpg("--armor", "--export", keys["good"]))
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL])
+
+    assert keys["other"][-16:] in answer["msg"], answer
+    assert not node.path("/etc/apt/sources.list.d/tests.sources").exists()
+    assert not node.path("/etc/apt/keyrings/tests.asc").exists()
+
+
+# --- Downloads
+
+
+@pytest.mark.parametrize(
+    ("end", "fault", "said"),
+    [
+        ("Release.key", "404", "HTTP 404"),
+        ("Release.key", "503", "HTTP 503"),
+        ("Release.key", "page", "web page"),
+        ("Release.key", "truncated", "cut short"),
+        ("Release.key", "stall", "timed out"),
+        ("InRelease", "404", "without a Release file"),
+        ("Packages.gz", "truncated", ""),
+        (".deb", "404", "404"),
+        (".deb", "tampered", "changed on its way"),
+        (".deb", "truncated", ""),
+    ],
+)
+def test_a_failing_download_names_the_url_and_its_variable(node, server, keys, end, fault, said):
+    server.faults = {end: fault}
+    if end == "InRelease":
+        server.faults["Release"] = fault
+    if end == "Packages.gz":
+        server.faults["Packages"] = fault
+    start = time.monotonic()
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL], download_timeout_seconds=2)
+
+    assert said in answer["msg"], answer
+    assert server.url in answer["msg"]
+    assert "tests_repository_url" in answer["msg"] or fault == "page"
+    assert node.state("gpunode-tool") == ""
+    assert time.monotonic() - start < 60
+
+
+def test_a_stalled_repository_is_given_up_in_time(node, server, keys):
+    server.faults = {"InRelease": "stall", "Release": "stall"}
+    start = time.monotonic()
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL], download_timeout_seconds=1)
+
+    assert server.url in answer["msg"], answer
+    assert "tests_repository_url" in answer["msg"]
+    assert time.monotonic() - start < 40
+    assert not node.path("/etc/apt/sources.list.d/tests.sources").exists()
+
+
+def test_a_server_that_was_busy_once_is_asked_again(node, server, keys):
+    server.faults = {"Release.key": "503"}
+    timer = threading.Timer(2.5, server.faults.clear)
+    timer.start()
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL])
+
+    assert answer.get("installed") == {"gpunode-tool": "1.36.3-1.1"}, answer
+    assert server.asked.count("/Release.key") > 1
+
+
+def test_a_version_that_cannot_be_had_is_named_with_those_that_can(node, server, keys):
+    answer = node.set(repository=repository(server, keys), packages=[{"name": "gpunode-tool", "version": "1.40.*"}])
+
+    assert "1.40.* cannot be had" in answer["msg"]
+    assert "1.37.0-1.1" in answer["msg"]
+
+
+# --- The clock
+
+
+def test_a_clock_that_is_a_day_behind_is_blamed(node, server, keys, gpg):
+    publish(server.folder, gpg, keys["good"], date=time.time() + DAY)
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL])
+
+    assert "clock" in answer["msg"], answer
+    assert "timedatectl set-ntp true" in answer["msg"]
+    assert time.strftime("%Y-%m-%d", time.gmtime()) in answer["msg"]
+
+
+def test_a_repository_past_its_date_names_clock_and_mirror(node, server, keys, gpg):
+    publish(server.folder, gpg, keys["good"], date=time.time() - 9 * DAY, valid_until=time.time() - 2 * DAY)
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL])
+
+    assert "clock" in answer["msg"], answer
+    assert "tests_repository_url" in answer["msg"]
+
+
+# --- dpkg
+
+
+HOLDER = """
+import fcntl, os, sys, time
+file = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(float(sys.argv[1]))
+"""
+
+
+@contextlib.contextmanager
+def lock_held(node, seconds):
+    process = subprocess.Popen(
+        ["chroot", str(node.root), "python3", "-c", HOLDER, str(seconds)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_lock_that_is_released_in_time_is_waited_for(node, server, keys):
+    with lock_held(node, 6):
+        answer = node.set(repository=repository(server, keys), packages=[TOOL], lock_timeout_seconds=60)
+
+    assert answer.get("installed") == {"gpunode-tool": "1.36.3-1.1"}, answer
+
+
+def test_a_lock_that_is_never_released_names_its_holder(node, server, keys):
+    before = node.files()
+    with lock_held(node, 600) as holder:
+        answer = node.set(repository=repository(server, keys), packages=[TOOL], lock_timeout_seconds=2)
+
+    assert f"pid {holder.pid} (python3 -c" in answer["msg"], answer
+    assert "/var/lib/dpkg/lock-frontend" in answer["msg"]
+    assert node.files() == before
+
+
+def break_dpkg(node, server):
+    """Leave a package half-configured, as dpkg itself does when a script fails."""
+    shutil.copy(next(server.folder.glob("gpunode-fails_*.deb")), node.path("/fails.deb"))
+    node("dpkg", "-i", "/fails.deb", check=False)
+    assert node.state("gpunode-fails") == "install ok half-configured 1-1"
+
+
+def test_what_others_left_half_configured_is_named_and_not_touched(node, server, keys):
+    break_dpkg(node, server)
+    before = node.files()
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL])
+
+    assert "gpunode-fails (half-configured)" in answer["msg"], answer
+    assert "dpkg --configure -a" in answer["msg"]
+    assert node.files() == before
+
+
+def test_what_others_left_half_configured_is_a_warning_when_there_is_nothing_to_do(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+    break_dpkg(node, server)
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+
+    assert not answer["changed"], answer
+    assert "dpkg --configure -a" in " ".join(answer["words"].split())
+
+
+def test_a_failing_script_is_named_with_the_log_and_finished_by_the_next_run(node, server, keys):
+    wanted = [{"name": "gpunode-fails"}]
+
+    failed = node.set(repository=repository(server, keys), packages=wanted)
+    node.path("/mended").touch()
+    again = node.set(repository=repository(server, keys), packages=wanted)
+
+    assert "gpunode-fails" in failed["msg"], failed
+    assert "/var/log/gpunode.ready/packages.log" in failed["msg"]
+    assert "the licence server does not answer" in node.path("/var/log/gpunode.ready/packages.log").read_text()
+    assert again.get("msg") is None, again
+    assert node.state("gpunode-fails") == "install ok installed 1-1"
+    assert not node.path("/var/lib/gpunode.ready").exists()
+
+
+def test_a_transaction_killed_half_way_is_finished_by_the_next_run(node, server, keys):
+    node.path("/slow").touch()
+    wanted = [{"name": "gpunode-slow"}, TOOL]
+    outcome = []
+    run = threading.Thread(
+        target=lambda: outcome.append(node.set(repository=repository(server, keys), packages=wanted)), daemon=True
+    )
+    run.start()
+    killed = kill_dpkg(node)
+    run.join(60)
+    node.path("/slow").unlink()
+
+    again = node.set(repository=repository(server, keys), packages=wanted, held=True)
+
+    assert killed
+    assert outcome[0].get("msg"), outcome
+    assert again.get("msg") is None, again
+    assert node.state("gpunode-slow") == "hold ok installed 1-1"
+    assert node.state("gpunode-tool") == "hold ok installed 1.36.3-1.1"
+
+
+def kill_dpkg(node):
+    """Kill apt, dpkg and the script of this root, as a power cut would, once the script runs."""
+    limit = time.monotonic() + 40
+    while time.monotonic() < limit:
+        here = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and os.readlink(entry / "root") == str(node.root):
+                    here.append((int(entry.name), (entry / "cmdline").read_bytes()))
+        if any(b"gpunode-slow.postinst" in command for _pid, command in here):
+            for pid, command in here:
+                if b"python" not in command:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, 9)
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_package_that_others_hold_is_not_removed(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+
+    answer = node.set(absent=["gpunode-tool"])
+
+    assert "gpunode-tool must not be there, but is held" in answer["msg"]
+
+
+# --- What is no package
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"packages": [{"name": "-oDPkg::Pre-Invoke::=id"}]},
+        {"packages": [{"name": "$(id)"}]},
+        {"packages": [{"name": "gpunode-tool", "version": "1 -y"}]},
+        {"absent": ["gpunode-tool; rm -rf /"]},
+        {"packages": [{"name": "gpunode-tool-"}]},
+    ],
+)
+def test_values_that_are_no_package_are_refused(node, params):
+    before = node.files()
+
+    answer = node.set(**params)
+
+    assert "not the name or version of a package" in answer["msg"]
+    assert node.files() == before
+
+
+def test_a_pin_decides_for_dependencies_too(node, server, keys):
+    pins = [{"packages": ["gpunode-*"], "version": "1.36.2-*"}]
+
+    answer = node.set(repository=repository(server, keys), packages=[{"name": "gpunode-needs"}], pins=pins)
+
+    assert answer.get("installed") == {"gpunode-needs": "1-1", "gpunode-tool": "1.36.2-1.1"}, answer
+    assert "/etc/apt/preferences.d/tests.pref" in answer["files"]
