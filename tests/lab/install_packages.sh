@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Install the Debian packages that development and the lab need, and only those that are missing.
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Installs what packages.txt names and is not there yet. Nothing is asked and nothing is upgraded.
 set -euo pipefail
-here=$(dirname "$0")
 
-mapfile -t wanted < <(sed 's/#.*//' "$here/packages.txt" | tr -s '[:space:]' '\n' | sed '/^$/d')
 missing=()
-for name in "${wanted[@]}"; do
-  dpkg-query -W -f '${db:Status-Status}\n' "$name" 2>/dev/null | grep -qx installed || missing+=("$name")
-done
-[ ${#missing[@]} -eq 0 ] && exit 0
+while read -r package; do
+    case $package in '' | \#*) continue ;; esac
+    [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == 'install ok installed' ]] || missing+=("$package")
+done <"$(dirname "$0")/packages.txt"
+[[ ${#missing[@]} -eq 0 ]] && exit 0
 
-if [ "$(id -u)" -ne 0 ]; then
-  echo "These packages are missing, and only root may install them: ${missing[*]}" >&2
-  echo "Run: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
-  exit 1
-fi
-echo "Installing ${#missing[@]} system packages: ${missing[*]}"
-log=$(mktemp)
-if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-  cat "$log" >&2
-  exit 1
-fi
-rm -f "$log"
+command -v apt-get >/dev/null || {
+    echo "These Debian packages are needed and this machine has no apt-get: ${missing[*]}" >&2
+    exit 1
+}
+as_root=()
+[[ $EUID -eq 0 ]] || as_root=(sudo)
+echo "Installing ${missing[*]}"
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 "${missing[@]}" >/dev/null

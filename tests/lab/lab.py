@@ -31,6 +31,7 @@ def arguments() -> argparse.ArgumentParser:
     up.add_argument("--memory", type=int, default=2048, metavar="MIB")
     up.add_argument("--from", dest="base", type=Path, metavar="FOLDER", help="another image folder")
     up.add_argument("--devices", metavar="IDS", help="PCI device ids of its GPUs, e.g. 2335,2335; none: no GPU")
+    up.add_argument("--hostname", help="the name it calls itself; default: the same")
     for name, text in (
         ("down", "stop a node and remove its disk"),
         ("reboot", "systemctl reboot, and wait for the next boot"),
@@ -53,7 +54,7 @@ def main() -> int:
     if options.command == "image":
         print(image())
     elif options.command == "up":
-        node.up(options.memory, options.base, options.devices)
+        node.up(options.memory, options.base, options.devices, options.hostname)
     elif options.command == "down":
         node.down()
     elif options.command == "reboot":

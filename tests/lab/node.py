@@ -24,7 +24,7 @@ from typing import Any
 from cache import LAB, LabError, cache_folder, in_use, locked, run, say
 from gpus import gpus
 from image import image, keys
-from repository import repository
+from repository import repository, variables
 
 FIRST_PORT = 42200
 LIFETIME_SECONDS = 4 * 3600  # a forgotten node stops by itself
@@ -67,7 +67,13 @@ class Node:
 
     # -- life
 
-    def up(self, memory_mib: int = 2048, base: Path | None = None, devices: str | None = None) -> None:
+    def up(
+        self,
+        memory_mib: int = 2048,
+        base: Path | None = None,
+        devices: str | None = None,
+        hostname: str | None = None,
+    ) -> None:
         """Boot the node, from a fresh disk unless it already has one, and wait until ssh answers."""
         if self.running:
             say(f"{self.name} is already running")
@@ -92,13 +98,13 @@ class Node:
                 if attempt == 2:
                     raise
                 say(f"{error}; trying once more")
-        self._name_itself()
+        self._name_itself(hostname or self.name)
         say(f"{self.name} answers ssh after {took:.0f} s (127.0.0.1:{self.state['port']}, {self.state['accelerator']})")
 
     def _start(self, memory_mib: int, base: Path, devices: str | None) -> None:
         from accelerator import accelerator
 
-        chosen = accelerator(base)
+        chosen, packages = accelerator(base), repository()
         with locked("nodes"):
             port = self.state["port"] if self.exists and port_is_free(self.state["port"]) else free_port()
             (self.folder / "console.log").write_text("")
@@ -106,7 +112,7 @@ class Node:
             cmdline = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0 loglevel=4"
             if devices is not None:
                 cmdline += f" gpunode_lab_pci.devices={devices}"
-            serve = f"python3 -S {LAB}/serve.py {repository()} {self.folder}/repository-faults.json"
+            serve = f"python3 -S {LAB}/serve.py {packages} {self.folder}/repository-faults.json"
             argv = [
                 "timeout", "--signal=TERM", str(LIFETIME_SECONDS), "qemu-system-x86_64", *chosen.arguments,
                 "-name", f"gpunode-lab-{self.name}", "-m", str(memory_mib), "-smp", "2",
@@ -128,20 +134,21 @@ class Node:
                 )
             state = {
                 "name": self.name, "pid": process.pid, "pid_started": started_at(process.pid), "port": port,
-                "memory_mib": memory_mib, "base": str(base), "devices": devices, "accelerator": chosen.name,
+                "memory_mib": memory_mib,
+                "base": str(base), "repository": str(packages), "devices": devices, "accelerator": chosen.name,
             }  # fmt: skip
             (self.folder / "state.json").write_text(json.dumps(state, indent=2) + "\n")
             time.sleep(0.3)
             if process.poll() is not None:
                 raise LabError(f"{self.name}: QEMU stopped at once: {(self.folder / 'qemu.log').read_text().strip()}")
 
-    def _name_itself(self) -> None:
+    def _name_itself(self, hostname: str) -> None:
         """Tell a fresh node its name, and its simulated NVML which GPUs are on the bus."""
         table = json.dumps(gpus(self.state["devices"] or "2335"))
-        self.ssh(f"test -e /etc/gpunode-lab/gpus.json || cat > /etc/gpunode-lab/gpus.json <<'END'\n{table}\nEND\n")
         self.ssh(
-            f'test "$(cat /etc/hostname)" = {self.name} && exit 0; hostnamectl hostname {self.name}; '
-            f"sed -i '/^127.0.1.1/d' /etc/hosts; echo '127.0.1.1 {self.name}' >> /etc/hosts"
+            "test -e /etc/gpunode-lab/gpus.json && exit 0\n"
+            f"hostnamectl hostname {hostname}; echo '127.0.1.1 {hostname}' >> /etc/hosts\n"
+            f"cat > /etc/gpunode-lab/gpus.json <<'END'\n{table}\nEND\n"
         )
 
     def wait_for_ssh(self, other_than: str | None = None, limit: float = BOOT_SECONDS) -> float:
@@ -209,6 +216,7 @@ class Node:
         self._end(signal.SIGTERM)
         if self.folder.is_dir():
             shutil.rmtree(self.folder)
+            say(f"{self.name} is down")
 
     # -- talk
 
@@ -236,18 +244,21 @@ class Node:
         return done.stdout
 
     def inventory(self) -> dict[str, Any]:
-        """The node's variables for Ansible's connection."""
+        """The node's variables for Ansible: how to reach it, and where its packages come from."""
         arguments = [word for word in self.ssh_arguments() if word not in ("-F", "/dev/null")]
         key = arguments.index("-i")
         private = arguments[key + 1]
-        return {
+        connection = {
             "ansible_host": "127.0.0.1",
-            "ansible_port": self.state["port"],
             "ansible_user": "root",
             "ansible_ssh_private_key_file": private,
             "ansible_ssh_common_args": " ".join(arguments[:key] + arguments[key + 2 :]),
             "ansible_python_interpreter": "/usr/bin/python3",
+            **variables(),
         }
+        if self.exists:
+            connection["ansible_port"] = self.state["port"]
+        return connection
 
 
 def nodes() -> list[Node]:

@@ -26,8 +26,7 @@ from image import compiled, rootfs
 
 URL = "http://10.0.2.100"
 FIXTURES = LAB / "fixtures"
-READERS = CHECKOUT / "plugins/module_utils"  # the fixture of CRI-O reads TOML and gRPC's bytes with them
-MODULE_UTILS = LAB.parent.parent / "plugins" / "module_utils"
+MODULE_UTILS = CHECKOUT / "plugins" / "module_utils"  # the fixture of CRI-O reads TOML and gRPC with them
 MAINTAINER = "The gpunode.ready maintainers <fixtures@gpunode.invalid>"
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
@@ -307,8 +306,6 @@ def crio_package(version: str, debian: Path) -> Package:
         "usr/bin/crio": executable.read_text().replace("@VERSION@", version),
         "usr/lib/crio-fixture/toml.py": (MODULE_UTILS / "toml.py").read_text(),
         "usr/lib/crio-fixture/grpc_wire.py": (MODULE_UTILS / "grpc_wire.py").read_text(),
-        "usr/lib/crio-fixture/toml.py": READERS / "toml.py",
-        "usr/lib/crio-fixture/grpc_wire.py": READERS / "grpc_wire.py",
         "usr/bin/pinns": "#!/bin/sh\n# fixture of gpunode.ready\nexit 0\n",
         "etc/crio/crio.conf.d/10-crio.conf": fixture("cri-o/10-crio.conf", version),
         "etc/crio/policy.json": '{"default": [{"type": "insecureAcceptAnything"}]}\n',
@@ -426,8 +423,8 @@ def repository() -> Path:
     key = digest(
         tar.parent.name,
         FIXTURES,
-        READERS / "toml.py",
-        READERS / "grpc_wire.py",
+        MODULE_UTILS / "toml.py",
+        MODULE_UTILS / "grpc_wire.py",
         Path(__file__),
         LAB / "sim/driver",
         *parts,
@@ -460,10 +457,12 @@ def repository() -> Path:
     return artifact("repository", key, build)
 
 
-def variables() -> dict[str, dict[str, object]]:
-    """Where each repository is, as a node sees it, and the fingerprint that its key has."""
-    names = {"nvidia": CUDA, "crio": CRIO, "toolkit": TOOLKIT}
-    return {
-        name: {"url": f"{URL}/{place}/", "key_url": f"{URL}/{KEYS[place]}", "key_fingerprints": [fingerprint()]}
-        for name, place in names.items()
-    }
+def variables() -> dict[str, object]:
+    """The variables of the roles that say where packages come from, as a lab node sees it."""
+    prefixes = {"nvidia_driver": CUDA, "crio": CRIO, "nvidia_container_toolkit": TOOLKIT}
+    found: dict[str, object] = {}
+    for prefix, place in prefixes.items():
+        found[f"{prefix}_repository_url"] = f"{URL}/{place}/"
+        found[f"{prefix}_repository_key_url"] = f"{URL}/{KEYS[place]}"
+        found[f"{prefix}_repository_key_fingerprints"] = [fingerprint()]
+    return found
