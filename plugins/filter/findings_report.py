@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any, Callable
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gpunode.ready.plugins.plugin_utils.report import report
@@ -16,10 +17,12 @@ from ansible_collections.gpunode.ready.plugins.plugin_utils.report_table import 
 
 
 def _report(name: str, answers: Any, generated: str, title: str) -> dict[str, Any]:
+    if isinstance(answers, Mapping):
+        answers = [{"host": host, "result": result} for host, result in answers.items()]
     if not isinstance(answers, (list, tuple)):
         raise AnsibleFilterError(
-            f"{name}: expected a list of mappings with `host` and `result` (what gpunode.ready.node_check returned), "
-            f"got {type(answers).__name__}."
+            f"{name}: expected a mapping of hosts to what gpunode.ready.node_check returned for them, or a list of "
+            f"mappings with `host` and `result`; got {type(answers).__name__}."
         )
     now = generated or datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return report(answers, now, title)

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 SITE_PREFIX = "gpunode_"
-# Programs that other people's roles are named after too: a name of theirs is no mistake unless it nearly is one of ours.
+# Programs that other roles are named after too: a name of theirs is no mistake unless it nearly is one of ours.
 COMMON_PREFIXES = ("docker_", "containerd_", "crio_", "k3s_", "cni_", "kubeadm_", "monitoring_", "diagnosis_")
 NEAR_ENOUGH = 0.8  # for a name with one of our prefixes
 NEARLY_THE_SAME = 0.9  # for any other name
@@ -143,7 +143,7 @@ def _is_float(value: Any) -> bool:
 
 
 def _fits(kind: str, value: Any) -> bool:
-    """Whether Ansible takes ``value`` for an option of the type ``kind``; text that it would only mangle does not fit."""
+    """Whether Ansible takes ``value`` for an option of the type ``kind`` without mangling it."""
     if kind == "bool":
         return isinstance(value, bool) or str(value).strip().lower() in TRUTHS
     if kind == "int":

@@ -54,12 +54,13 @@ def _wrapped(label: str, value: str, indent: str = "     ") -> list[str]:
         subsequent_indent=" " * len(head),
         break_long_words=False,
         break_on_hyphens=False,
+        drop_whitespace=True,
     ) or [head.rstrip()]
 
 
 def finding_lines(finding: Finding, consequences: list[Finding], number: int) -> list[str]:
-    head = f"  {number}. {finding.severity.upper()}  {finding.layer}  {finding.id}  ({plain(finding.subject)})"
-    lines = [head, *_wrapped("", finding.cause)]
+    head = f"{finding.severity.upper()}  {finding.layer}  {finding.id}  ({finding.subject})"
+    lines = [*_wrapped(f"{number}. ", head, "  "), *_wrapped("", finding.cause)]
     for item in finding.evidence[:4]:
         lines += _wrapped("seen  ", evidence_line(item))
     lines += _wrapped("mend  ", finding.remedy.text)

@@ -419,8 +419,6 @@ def services_at_boot(facts: Facts, expect: Expect) -> Iterator[Match]:
     remedy=Remedy(
         "Start a time service and let it reach its source (UDP port 123), then look again.",
         ("timedatectl status", "systemctl enable --now systemd-timesyncd"),
-        role="host_prep",
-        tag="host_prep_services",
     ),
 )
 def clock(facts: Facts, expect: Expect) -> Iterator[Match]:
