@@ -143,7 +143,7 @@ options:
     default: []
   pins:
     description:
-      - Versions that are preferred over newer ones (apt only), also for what the packages depend on. They are written to
+      - Versions that are preferred over newer ones (apt only), also for what the packages depend on. Written to
         C(/etc/apt/preferences.d/NAME.pref), which is owned as a whole.
       - Needed where packages depend on exactly their own version, because apt only ever considers one version of each.
     type: list
