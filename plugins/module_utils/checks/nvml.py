@@ -86,7 +86,7 @@ def library(facts: Facts, expect: Expect) -> Iterator[Match]:
         "Load it; if it refuses, the kernel log names the reason.",
         ("modprobe nvidia", "dmesg | grep -iE 'nvrm|nvidia|nouveau' | tail -n 20"),
         role=_DRIVER,
-        tag="nvidia_driver_load",
+        tag="nvidia_driver_reboot",
     ),
     consequence_of=_ROOTS,
 )

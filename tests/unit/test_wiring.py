@@ -1,0 +1,58 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The wiring between site-wide choices, roles and expectations names only what exists, and misses nothing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.gpunode.ready.plugins.module_utils.expect import EXPECT
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = yaml.safe_load((ROOT / "playbooks/vars/roles.yml").read_text())
+EXPECTED = yaml.safe_load((ROOT / "playbooks/vars/expect.yml").read_text())
+
+
+def options(role):
+    spec = yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())
+    return spec["argument_specs"]["main"]["options"]
+
+
+def role_of(variable):
+    roles = sorted((path.name for path in (ROOT / "roles").iterdir()), key=len, reverse=True)
+    return next((name for name in roles if variable.startswith(f"{name}_")), None)
+
+
+WIRED = [name for name in ROLES if not name.startswith("__")]
+
+
+@pytest.mark.parametrize("variable", WIRED)
+def test_what_is_wired_is_an_option_of_its_role(variable):
+    assert variable in options(role_of(variable))
+
+
+@pytest.mark.parametrize("variable", WIRED)
+def test_the_inventory_wins_over_the_site_wide_choice(variable):
+    assert f"hostvars[inventory_hostname]['{variable}'] | default(" in re.sub(r"\s+", " ", ROLES[variable])
+
+
+@pytest.mark.parametrize("text", [ROLES, EXPECTED], ids=["roles", "expect"])
+def test_only_site_wide_choices_that_exist_are_read(text):
+    read = set(re.findall(r"\bgpunode_[a-z_]+", str(text))) - {"gpunode_expect", "gpunode_gpu_count"}
+
+    assert read <= set(options("gpunode"))
+
+
+def test_every_expectation_is_wired():
+    assert set(EXPECTED["gpunode_expect"]) == set(EXPECT)
+
+
+def test_a_repository_follows_the_mirror_at_the_same_address_as_its_role():
+    for variable in WIRED:
+        if variable.endswith("_repository_base_url"):
+            default = options(role_of(variable))[variable]["default"]
+            assert default.removeprefix("https://") in ROLES[variable]
