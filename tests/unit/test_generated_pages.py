@@ -1,0 +1,19 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The generated pages say what their sources say."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = runpy.run_path(str(ROOT / "docs/generate.py"))["PAGES"]
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_the_page_is_up_to_date(page):
+    assert (ROOT / page).read_text() == PAGES[page](), "run: make docs"
