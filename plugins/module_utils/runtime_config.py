@@ -745,6 +745,17 @@ def docker_settings(settings: Mapping[str, Any], docker: Version) -> dict[str, A
     return tree
 
 
+def docker_defaults(
+    current: Mapping[str, Any], must: Mapping[str, Any], may: Mapping[str, Any], memory: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The defaults without the log options, where another log driver than theirs is chosen: Docker refuses options that
+    its log driver does not know."""
+    theirs = must.get("log-driver") or current.get("log-driver")
+    ours = may.get("log-driver")
+    foreign = theirs not in (None, ours) and ("log-driver" in must or memory.get("log-driver") != theirs)
+    return {key: value for key, value in may.items() if not (foreign and key == "log-opts")}
+
+
 def docker_handler(handler: Mapping[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {"runtimes": {handler["name"]: {"path": handler["path"], "args": []}}}
     if handler.get("default"):

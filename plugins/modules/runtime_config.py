@@ -579,7 +579,8 @@ class Convergence:
     def _mirror_patterns(self) -> list:
         if self._mirrors() is None:
             return []
-        return [core.CRIO_REGISTRIES] if self.runtime == "crio" else [f"{core.CONTAINERD_HOSTS}/*/hosts.toml"]
+        patterns = {"crio": core.CRIO_REGISTRIES, "containerd": f"{core.CONTAINERD_HOSTS}/*/hosts.toml"}
+        return [patterns[self.runtime]] if self.runtime in patterns else []
 
     def _supersede(self, trees: list) -> list:
         names = [entry["handler"]["name"] for entry in self.module.params["files"] if entry["handler"]]
@@ -669,7 +670,12 @@ class Convergence:
             if entry["content"] is not None:
                 must = core.merged(must, core.read_json(f"content of {DAEMON_JSON}", entry["content"]))
             must = core.merged(core.merged(must, entry["json_merge"] or {}), entry["config"] or {})
-            plan = core.merge_json(DAEMON_JSON, text, must, entry["json_defaults"] or {}, memory, drop)
+            if self._mirrors() == {} and "registry-mirrors" in memory:
+                must.setdefault("registry-mirrors", [])  # ours go, the user's stay
+            may = core.docker_defaults(
+                core.read_json(DAEMON_JSON, text or ""), must, entry["json_defaults"] or {}, memory
+            )
+            plan = core.merge_json(DAEMON_JSON, text, must, may, memory, drop)
             text, memory = plan.files[DAEMON_JSON], plan.memory or {}
             conflicts += plan.conflicts
             kept += plan.kept
