@@ -171,10 +171,18 @@ class Transaction:
 
     @staticmethod
     def _folder(path: str) -> None:
-        try:
-            os.makedirs(path, mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise WriteError(path, f"cannot be made: {error.strerror}") from error
+        """Make a folder and those above it, each for root only: ``makedirs`` gives the mode to the last one alone."""
+        missing = []
+        while not os.path.isdir(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for folder in reversed(missing):
+            try:
+                os.mkdir(folder, 0o700)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise WriteError(folder, f"cannot be made: {error.strerror}") from error
 
 
 def _place_from_above(change: Change) -> None:
