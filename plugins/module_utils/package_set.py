@@ -54,7 +54,7 @@ class Outcome:
 
 def check(request: Request) -> None:
     """Refuse what a package manager would read as something other than a package. Raises ``PackageError``."""
-    name, glob = r"[A-Za-z0-9][A-Za-z0-9+._:-]*(?<!-)", r"[A-Za-z0-9*?\[][A-Za-z0-9+._:*?\[\]-]*"
+    name, glob = r"[A-Za-z0-9][A-Za-z0-9+._:-]*(?<!-)", r"[A-Za-z0-9*?\[][A-Za-z0-9+._:*?!\[\]-]*"
     asked = [("packages.name", item.name, name) for item in request.wanted]
     asked += [("packages.version", item.version, r"[A-Za-z0-9*?\[][!-~]*|") for item in request.wanted]
     asked += [("absent", item, name) for item in request.absent]

@@ -1,0 +1,302 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The package managers as far as files decide: what they write, hold and wait for. Real locks, by real processes.
+
+apt at work is in tests/integration/test_package_set.py. dnf and pacman are not run anywhere: their files and the words
+of their commands are checked here, no more.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from ansible_collections.gpunode.ready.plugins.module_utils.host import Completed, Host
+from ansible_collections.gpunode.ready.plugins.module_utils.openpgp import read_keys
+from ansible_collections.gpunode.ready.plugins.module_utils.package_managers import (
+    Apt,
+    Dnf,
+    Manager,
+    PackageError,
+    Pacman,
+    Request,
+    described,
+    lock_owner,
+)
+from ansible_collections.gpunode.ready.plugins.module_utils.package_set import check, judge_key, manager_for, plan_for
+from ansible_collections.gpunode.ready.plugins.module_utils.packages import (
+    Pin,
+    Repository,
+    Wanted,
+    parse_ignored,
+    parse_yum_repo,
+)
+
+CRIO = Repository(name="cri-o", url="https://m/rpm/", key_url="https://m/key")
+TOOLS = (Wanted("cri-o"), Wanted("cri-tools"))
+
+
+class Machine(Host):
+    """A captured tree whose commands answer what they are told to, and are written down."""
+
+    def __init__(self, root, answers=None):
+        self.asked = []
+        self.answers = answers or {}
+        super().__init__(str(root), self.answer)
+
+    def answer(self, argv, timeout_seconds):
+        self.asked.append(list(argv))
+        return next(
+            (answer for start, answer in self.answers.items() if " ".join(argv).startswith(start)),
+            Completed(127, "", ""),
+        )
+
+    def write(self, path, text):
+        import pathlib
+
+        file = pathlib.Path(self.path(path))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+# --- Who holds a lock
+
+HOLDER = """
+import fcntl, sys, time
+file = open(sys.argv[1], "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def lock(tmp_path):
+    path = tmp_path / "lock-frontend"
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield path, process
+    process.kill()
+    process.wait()
+
+
+def test_the_holder_of_a_lock_is_named_with_its_command(lock):
+    path, process = lock
+
+    owner = lock_owner(str(path))
+
+    assert owner.startswith(f"pid {process.pid} (")
+    assert "lock-frontend" in owner
+
+
+def test_a_lock_that_nobody_holds_has_no_owner(tmp_path, lock):
+    path, process = lock
+    process.kill()
+    process.wait()
+
+    assert lock_owner(str(path)) is None
+    assert lock_owner(str(tmp_path / "missing")) is None
+
+
+def test_waiting_ends_at_the_limit_and_names_lock_holder_and_option(machine, lock):
+    path, process = lock
+    manager = Manager(machine, Request("CRI-O", lock_timeout_seconds=0.3))
+    manager.locks = (str(path),)
+    start = time.monotonic()
+
+    with pytest.raises(PackageError) as caught:
+        manager.wait()
+
+    assert time.monotonic() - start < 3
+    for part in ("CRI-O", f"pid {process.pid}", str(path), "lock_timeout_seconds", "Nothing was changed"):
+        assert part in str(caught.value)
+
+
+def test_a_process_that_is_gone_is_still_described():
+    assert described(2**22 + 1) == f"pid {2**22 + 1} (its command is unknown)"
+
+
+# --- apt
+
+
+def test_pins_go_to_a_file_named_after_the_repository(machine):
+    manager = Apt(machine, Request("CRI-O", repository=CRIO, pins=(Pin(("cri-*",), "1.36.*"),)))
+
+    (path, text), *rest = manager.other_files({}).items()
+
+    assert not rest
+    assert path == "/etc/apt/preferences.d/cri-o.pref"
+    assert "Package: cri-*\nPin: version 1.36.*\nPin-Priority: 995\n" in text
+
+
+# --- dnf
+
+
+def test_packages_of_our_own_repository_are_held_in_its_file(machine):
+    manager = Dnf(machine, Request("CRI-O", TOOLS, CRIO, held=True, hold_also=("conmon*",)))
+
+    (source,) = parse_yum_repo(manager.repository_text(CRIO))
+
+    assert source.excluded == ("cri-o", "cri-tools", "conmon*")
+    assert source.signed_by == "file:///etc/pki/rpm-gpg/RPM-GPG-KEY-cri-o"
+
+
+def test_our_own_transactions_lift_the_hold(machine):
+    manager = Dnf(machine, Request("CRI-O", TOOLS, CRIO, held=True))
+
+    assert "--setopt=disable_excludes=cri-o" in manager._options()
+
+
+def test_holds_stay_as_they_are_when_nothing_is_said_of_them(machine):
+    held = Dnf(machine, Request("CRI-O", TOOLS, CRIO, held=True)).repository_text(CRIO)
+    machine.write("/etc/yum.repos.d/cri-o.repo", held)
+
+    assert Dnf(machine, Request("CRI-O", TOOLS, CRIO)).repository_text(CRIO) == held
+    assert "excludepkgs" not in Dnf(machine, Request("CRI-O", TOOLS, CRIO, held=False)).repository_text(CRIO)
+
+
+def test_what_a_repository_file_excludes_counts_as_held(tmp_path):
+    text = "cri-o\t1.36.3-1.1\tx86_64\ncri-tools\t1.36.0-1.1\tx86_64\n"
+    machine = Machine(tmp_path, {"rpm -qa": Completed(0, text, "")})
+    request = Request("CRI-O", TOOLS, CRIO, held=True)
+    machine.write("/etc/yum.repos.d/cri-o.repo", Dnf(machine, request).repository_text(CRIO))
+
+    plan = plan_for(Dnf(machine, request), Dnf(machine, request).installed())
+
+    assert plan.nothing
+    assert machine.asked == [["rpm", "-qa", "--qf", machine.asked[0][3], "cri-o", "cri-tools"]]
+
+
+def test_packages_of_the_distribution_cannot_be_held_without_versionlock_and_that_is_said(machine):
+    manager = Dnf(machine, Request("containerd", (Wanted("containerd"),), held=True))
+
+    with pytest.raises(PackageError, match="versionlock"):
+        manager.hold(["containerd"])
+
+
+def test_the_enabled_module_stream_is_read_from_dnfs_own_file(machine):
+    machine.write("/etc/dnf/modules.d/nvidia-driver.module", "[nvidia-driver]\nstream=580-open\nstate=enabled\n")
+    machine.write("/etc/dnf/modules.d/php.module", "[php]\nstream=8\nstate=\n")
+    manager = Dnf(machine, Request("NVIDIA driver"))
+
+    assert manager.stream_of("nvidia-driver") == "580-open"
+    assert manager.stream_of("php") is None
+    assert manager.stream_of("nodejs") is None
+
+
+def test_a_dnf_at_work_is_found_by_its_pid_file(machine):
+    process = subprocess.Popen(["sleep", "60"])
+    machine.write("/var/cache/dnf/metadata_lock.pid", str(process.pid))
+
+    held = Dnf(machine, Request("x")).holder()
+    process.kill()
+    process.wait()
+
+    assert held[0] == "/var/cache/dnf/metadata_lock.pid"
+    assert held[1].startswith(f"pid {process.pid} (")
+    assert Dnf(machine, Request("x")).holder() is None
+
+
+# --- pacman
+
+
+def test_pacman_holds_by_an_included_file_and_one_line_in_its_configuration(machine):
+    machine.write("/etc/pacman.conf", "[options]\nHoldPkg = pacman\n\n[core]\nInclude = /etc/pacman.d/mirrorlist\n")
+    manager = Pacman(machine, Request("NVIDIA driver", (Wanted("nvidia-utils"),), held=True, hold_also=("linux",)))
+
+    files = manager.other_files({})
+
+    assert parse_ignored(files["/etc/pacman.d/gpunode/nvidia-driver.conf"]) == {"nvidia-utils", "linux"}
+    lines = files["/etc/pacman.conf"].splitlines()
+    assert lines[:3] == ["[options]", "Include = /etc/pacman.d/gpunode/*.conf", "HoldPkg = pacman"]
+    assert lines[-2:] == ["[core]", "Include = /etc/pacman.d/mirrorlist"]
+
+
+def test_pacmans_configuration_is_changed_once(machine):
+    machine.write("/etc/pacman.conf", f"[options]\n{Pacman.include}\n")
+
+    files = Pacman(machine, Request("x", (Wanted("a"),), held=True)).other_files({})
+
+    assert list(files) == ["/etc/pacman.d/gpunode/x.conf"]
+
+
+def test_arch_has_no_repository_of_ours(machine):
+    with pytest.raises(PackageError, match="omit `repository`"):
+        Pacman(machine, Request("CRI-O", repository=CRIO)).key_path(CRIO)
+
+
+# --- What is refused before anything is looked at
+
+
+def test_a_package_cannot_be_wanted_and_absent():
+    with pytest.raises(PackageError, match="both wanted and absent: cri-o"):
+        check(Request("x", (Wanted("cri-o"),), absent=("cri-o",)))
+
+
+@pytest.mark.parametrize("name", [None, "zypper", "apk"])
+def test_another_package_manager_is_named(machine, name):
+    with pytest.raises(PackageError, match=f"{name or 'none that is known'}; expected one of apt, dnf, yum, pacman"):
+        manager_for(machine, name, Request("x"))
+
+
+# --- Keys
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory):
+    if shutil.which("gpg") is None:
+        pytest.skip("gpg is missing: apt-get install gnupg")
+    home = tmp_path_factory.mktemp("gnupg")
+    home.chmod(0o700)
+
+    def gpg(*argv):
+        command = ["gpg", "--homedir", str(home), "--batch", "--passphrase", "", *argv]
+        return subprocess.run(command, capture_output=True, check=True).stdout
+
+    gpg("--cert-digest-algo", "SHA1", "--quick-gen-key", "Sha1 <sha1@example.org>", "rsa2048", "sign", "30d")
+    yield gpg("--armor", "--export", "<sha1@example.org>")
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
+
+
+def judged(data, *, now=None, refuses_sha1=False, **changes):
+    repository = Repository(**{**CRIO.__dict__, **changes})
+    return judge_key(data, repository, "CRI-O", now=now or time.time(), refuses_sha1=refuses_sha1)
+
+
+def test_a_sha1_key_is_refused_unless_named_and_always_by_an_apt_that_refuses_it(key):
+    fingerprint = read_keys(key)[0].fingerprint
+    named = {"key_fingerprints": (fingerprint,), "sha1_fingerprints": (fingerprint,)}
+
+    with pytest.raises(PackageError, match="SHA-1 only, which can be forged"):
+        judged(key, key_fingerprints=(fingerprint,))
+    with pytest.raises(PackageError, match="sqv"):
+        judged(key, refuses_sha1=True, **named)
+    text, warning = judged(key, **named)
+
+    assert read_keys(text.encode())[0].fingerprint == fingerprint
+    assert warning == ""
+
+
+def test_a_key_from_the_future_blames_the_clock(key):
+    with pytest.raises(PackageError, match="The clock is wrong"):
+        judged(key, now=time.time() - 40 * 86400)
+
+
+def test_an_expired_key_names_the_day(key):
+    with pytest.raises(PackageError, match=r"expired on 20\d\d-\d\d-\d\d"):
+        judged(key, now=time.time() + 40 * 86400)
+
+
+def test_a_key_without_a_fingerprint_is_trusted_with_a_warning(key):
+    _text, warning = judged(key, sha1_fingerprints=(read_keys(key)[0].fingerprint,))
+
+    assert "name it in `key_fingerprints`" in warning
