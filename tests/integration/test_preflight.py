@@ -65,14 +65,17 @@ class Site:
     def variables(self, text: str) -> None:
         (self.folder / "group_vars/all.yml").write_text(text)
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess:
-        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    def run(self, *arguments: str, python: str = sys.executable, look: bool = False) -> subprocess.CompletedProcess:
+        """``look``: leave the look at the node to the role itself, on this very machine."""
+        local = {"ansible_connection": "local", "ansible_python_interpreter": python}
         inventory = {"all": {"children": {"gpu_nodes": {"hosts": dict.fromkeys(self.facts, local)}}}}
         (self.folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
         play = {
             "hosts": "gpu_nodes",
             "gather_facts": False,
-            "pre_tasks": [
+            "pre_tasks": []
+            if look
+            else [
                 {
                     "name": "Stand in for the look at the node",
                     "ansible.builtin.set_fact": {"gpunode": "{{ captured[inventory_hostname] }}", "cacheable": True},
@@ -239,3 +242,33 @@ def test_values_may_refer_to_other_variables(site):
     done = site.run()
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+OLD_PYTHONS = sorted(
+    path for version in ("3.6", "3.7", "3.8") for path in Path("/root/.pyenv/versions").glob(f"{version}.*")
+)
+
+
+@pytest.mark.skipif(not OLD_PYTHONS, reason="needs a Python before 3.9, such as pyenv installs")
+@pytest.mark.parametrize("python", OLD_PYTHONS, ids=lambda path: path.name)
+@pytest.mark.parametrize("mode", [(), ("--check",)], ids=["run", "check"])
+def test_a_python_too_old_is_one_line_and_no_traceback(site, python, mode):
+    done = site.run(*mode, python=str(python / "bin/python"), look=True)
+
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert f"Python on gpu-1 is {python.name} ({python}/bin/python)" in told
+    assert "expected 3.9 or newer" in told
+    assert "Traceback" not in told
+    assert "SyntaxError" not in told
+
+
+def test_a_node_that_cannot_be_looked_at_for_another_reason_says_it(site):
+    done = site.run(
+        "-e",
+        '{"ansible_become": true, "ansible_become_user": "nobody", "ansible_become_exe": "/nowhere/sudo"}',
+        look=True,
+    )
+
+    assert done.returncode != 0
+    assert "/nowhere/sudo" in done.stdout + done.stderr
