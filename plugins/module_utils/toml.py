@@ -39,8 +39,11 @@ class Document:
     lines: dict[KeyPath, int] = field(default_factory=dict)
 
     def line(self, *path: str | int) -> int | None:
-        """The line that sets what stands at ``path``; None where nothing does."""
-        return self.lines.get(path)
+        """The line that sets what stands at ``path``; of a table that others' headers imply, the first of those."""
+        exact = self.lines.get(path)
+        if exact is not None:
+            return exact
+        return min((line for key, line in self.lines.items() if key[: len(path)] == path), default=None)
 
 
 def loads(text: str) -> dict[str, Any]:

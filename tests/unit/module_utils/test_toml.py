@@ -90,6 +90,7 @@ def test_every_kind_of_value_is_read():
         (("products", 0, "size", "mm"), 32),
         (("products", 1), 33),
         (("products", 1, "parts", 0, "id"), 35),
+        (("products", 1, "parts"), 34),
         (("absent",), None),
     ],
     ids=str,
