@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -43,8 +44,8 @@ from .packages import (
     newest,
     parse_locks,
     parse_madison,
+    parse_removed,
     parse_rpm,
-    parse_simulation,
     preferences,
     with_holds,
     yum_repo,
@@ -452,14 +453,18 @@ class Apt(Manager):
         names = [step.name for step in steps]
         return parse_madison(self.host.run("apt-cache", "madison", *names, timeout_seconds=60).out)
 
-    def _specs(self, steps: Sequence[Step]) -> list[str]:
-        """What apt is asked for: each package, at the newest version that matches."""
-        asked = [step for step in steps if step.version]
+    def _specs(self, steps: Sequence[Step], resolve: bool) -> list[str]:
+        """What apt is asked for: each package, at the newest version that matches.
+
+        apt itself knows patterns that only end in a star. Every look at its lists costs, so unless one of them failed
+        (``resolve``) those are left to it.
+        """
+        asked = [step for step in steps if step.version and (resolve or not re.fullmatch(r"[^*?[]+\*", step.version))]
         known = self._versions(asked) if asked else {}
         specs = []
         for step in steps:
-            if not step.version:
-                specs.append(step.name)
+            if step not in asked:
+                specs.append(f"{step.name}={step.version}" if step.version else step.name)
                 continue
             chosen = newest(known.get(step.name, []), step.version, compare_debian)
             if chosen is None:
@@ -467,12 +472,14 @@ class Apt(Manager):
             specs.append(f"{step.name}={chosen}")
         return specs
 
-    def _install(self, steps: Sequence[Step], reinstall: Sequence[Step], absent: Sequence[str]) -> list[str]:
+    def _install(
+        self, steps: Sequence[Step], reinstall: Sequence[Step], absent: Sequence[str], resolve: bool
+    ) -> list[str]:
         extra = ["--reinstall"] if reinstall or any(step.before for step in steps) else []
         extra += [] if self.request.recommends else ["--no-install-recommends"]
         if self.request.allow_change:
             extra += ["--allow-change-held-packages", "--allow-downgrades"]
-        return [*extra, "install", *self._specs([*steps, *reinstall]), *(f"{name}-" for name in absent)]
+        return [*extra, "install", *self._specs([*steps, *reinstall], resolve), *(f"{name}-" for name in absent)]
 
     def transact(self, plan: Plan, installed: Mapping[str, Package]) -> None:
         early = [step for step in plan.install if step.first]
@@ -491,31 +498,28 @@ class Apt(Manager):
     ) -> None:
         for attempt in (1, 2):
             try:
-                argv = self._install(steps, reinstall, absent)
+                argv = self._install(steps, reinstall, absent, attempt == 2)
             except Unavailable as error:
                 if attempt == 2:
                     raise PackageError(f"{self.request.name}: {error}") from None
                 self._refresh_all()
                 continue
-            simulated = self._get("--simulate", *argv, killable=True, limit=300)
-            if simulated.ok:
-                self._guard(simulated.out, absent)
-                fetched = self._get("--download-only", *argv, killable=True)
-                if fetched.ok:
-                    break
-                if fetched.rc == 124:
-                    raise self.too_slow("downloading packages", self.request.timeout_seconds)
-                simulated = fetched
-            if attempt == 2 or not may_be_stale(simulated.out):
-                raise self.fail(simulated)
+            fetched = self._get("--download-only", *argv, killable=True)
+            if fetched.ok:
+                self._guard(fetched.out, absent)
+                break
+            if fetched.rc == 124:
+                raise self.too_slow("downloading packages", self.request.timeout_seconds)
+            if attempt == 2 or not may_be_stale(fetched.out):
+                raise self.fail(fetched)
             self._refresh_all()
         done = self._get(*argv, killable=False)
         if not done.ok:
             raise self.fail(done)
 
-    def _guard(self, simulated: str, absent: Sequence[str]) -> None:
+    def _guard(self, foretold: str, absent: Sequence[str]) -> None:
         """Refuse what would take away packages that nobody named."""
-        lost = [name for name in parse_simulation(simulated).remove if name not in absent]
+        lost = [name for name in parse_removed(foretold) if name not in absent]
         if lost:
             raise PackageError(
                 f"{self.request.name}: this would remove {', '.join(lost)}, which nobody asked for. Nothing was "

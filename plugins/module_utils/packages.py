@@ -644,29 +644,10 @@ def parse_madison(text: str) -> dict[str, list[str]]:
     return found
 
 
-@dataclass(frozen=True)
-class Simulation:
-    """What ``apt-get --simulate`` would do: name -> (version before or None, version after); names removed."""
-
-    install: Mapping[str, tuple[str | None, str]]
-    remove: Mapping[str, str]
-
-
-_SIMULATED = re.compile(
-    r"^(?P<what>Inst|Remv) (?P<name>[^\s:]+)(?::[\w-]+)?(?: \[(?P<before>[^\]]*)\])?(?: \((?P<after>\S+)[^)]*\))?",
-    re.MULTILINE,
-)
-
-
-def parse_simulation(text: str) -> Simulation:
-    install: dict[str, tuple[str | None, str]] = {}
-    remove: dict[str, str] = {}
-    for match in _SIMULATED.finditer(text):
-        if match.group("what") == "Inst":
-            install[match.group("name")] = (match.group("before"), match.group("after") or "")
-        else:
-            remove[match.group("name")] = match.group("before") or ""
-    return Simulation(install, {name: version for name, version in remove.items() if name not in install})
+def parse_removed(text: str) -> list[str]:
+    """The packages that apt-get says it removes. A star marks those whose configuration goes too."""
+    match = re.search(r"^The following packages will be REMOVED:\n(?P<names>(?:[ \t]+.*\n?)+)", text, re.MULTILINE)
+    return [name.rstrip("*").partition(":")[0] for name in match.group("names").split()] if match else []
 
 
 # --- Who holds a lock --------------------------------------------------------------------------------------------

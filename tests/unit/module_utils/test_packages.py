@@ -412,14 +412,15 @@ def test_versions_that_can_be_had():
     assert found["containerd"] == ["1.6.20~ds1-1+deb12u3", "1.6.20~ds1-1+deb12u2"]
 
 
-def test_a_simulation_tells_installs_upgrades_reinstalls_and_removals_apart():
-    simulation = core.parse_simulation(read("apt/simulate-debian12.txt"))
+def test_what_apt_would_remove_is_told():
+    text = read("apt/install-debian12.txt")
 
-    assert simulation.install == {
-        "sl": (None, "5.02-1+b1"),
-        "runc": ("1.1.5+ds1-1+deb12u1", "1.1.5+ds1-1+deb12u1"),
-    }
-    assert simulation.remove == {"containerd": "1.6.20~ds1-1+deb12u3"}
+    assert core.parse_removed(text) == ["containerd", "runc"]
+    assert core.parse_removed("The following NEW packages will be installed:\n  sl\n") == []
+    assert core.parse_removed("The following packages will be REMOVED:\n  libc6:i386 docker.io*\nNeed to") == [
+        "libc6",
+        "docker.io",
+    ]
 
 
 def test_locks_name_their_holder_and_waiters_are_left_out():
@@ -455,7 +456,7 @@ PARSERS = [
     core.parse_yum_repo,
     core.parse_pacman_repositories,
     core.parse_madison,
-    core.parse_simulation,
+    core.parse_removed,
     core.parse_locks,
 ]
 LINES = st.lists(
