@@ -10,7 +10,20 @@ from typing import Any
 
 from ..findings import Evidence, Remedy
 from .catalogue import Expect, Facts, Match, check
-from .reading import comes_at_boot, entries, gpus, is_false, is_true, listed, looked_at, mappings, names, text, unit
+from .reading import (
+    comes_at_boot,
+    entries,
+    gpus,
+    is_false,
+    is_true,
+    listed,
+    looked_at,
+    mappings,
+    minor_of,
+    names,
+    text,
+    unit,
+)
 from .runtime import role_of, wanted_runtimes
 
 _REGENERATE = ("nvidia-ctk cdi generate --output=/var/run/cdi/nvidia.yaml", "nvidia-ctk cdi list")
@@ -47,6 +60,15 @@ def _told(items: list[Mapping[str, Any]]) -> str:
     return text(items[0], "cause") + (f" So {'do' if more > 1 else 'does'} {more} more." if more else "")
 
 
+# The first release of a runtime that knows CDI.
+_FIRST_WITH_CDI = {"containerd": (1, 7), "docker": (25, 0)}
+
+
+def _without_cdi(runtime: str, version: str) -> bool:
+    first, found = _FIRST_WITH_CDI.get(runtime), minor_of(version)
+    return first is not None and found is not None and found < first
+
+
 @check(
     "cdi-disabled-in-runtime",
     layer="cdi",
@@ -59,12 +81,13 @@ def _told(items: list[Mapping[str, Any]]) -> str:
 )
 def disabled(facts: Facts, expect: Expect) -> Iterator[Match]:
     for name, state in wanted_runtimes(facts, expect) if _wanted(expect) else ():
+        if expect.get("handler") and _without_cdi(name, text(state, "version")):
+            continue  # the handler injects the GPUs there, and nothing could be switched on
         if is_true(state, "installed") and is_false(state, "cdi.enabled"):
             yield Match(
                 subject=name,
                 cause=f"{name} {text(state, 'version')} runs with CDI disabled; expected enabled.",
                 evidence=tuple(Evidence(file, "CDI not enabled") for file in names(state, "config_files")[:2]),
-                # containerd 1.6 and Docker before 25 know no CDI: the handler serves there
                 severity="degraded" if expect.get("handler") else "fatal",
                 remedy=Remedy(
                     disabled.remedy.text,

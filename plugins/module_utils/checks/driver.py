@@ -93,8 +93,7 @@ def missing(facts: Facts, expect: Expect) -> Iterator[Match]:
     meaning="The PCI bus shows fewer or more GPUs than this node should have.",
     remedy=Remedy(
         "A GPU that vanished from the bus needs a power cycle, and its board a person who looks; if the number is "
-        "right, "
-        "correct the inventory.",
+        "right, correct the inventory.",
         ("lspci -nn -d 10de:", "dmesg | grep -iE 'NVRM|pcieport|AER'"),
     ),
     consequence_of=("gpu-missing-on-bus",),
@@ -165,7 +164,8 @@ def nouveau_at_boot(facts: Facts, expect: Expect) -> Iterator[Match]:
     if expect.get("driver") != "managed" or not expect.get("gpu") or not gpus(facts):
         return
     nothing = looked_at(facts, "driver.nouveau.blacklisted_in") and not names(facts, "driver.nouveau.blacklisted_in")
-    if nothing and is_false(facts, "driver.nouveau.loaded") and _module(facts):
+    there = not is_false(facts, "driver.nouveau.available")  # some kernels have no nouveau at all
+    if nothing and there and is_false(facts, "driver.nouveau.loaded") and _module(facts):
         yield Match(
             subject="nouveau",
             cause="No file of modprobe.d says `blacklist nouveau`, and neither does the kernel command line; expected "
@@ -304,8 +304,7 @@ def open_required(facts: Facts, expect: Expect) -> Iterator[Match]:
         yield Match(
             subject=listed(needing),
             cause=f"The installed NVIDIA module {text(_module(facts), 'version')} is proprietary; expected the open "
-            "one, "
-            f"because {listed(needing)} is driven by no other.",
+            f"one, because {listed(needing)} is driven by no other.",
             evidence=_flavour_evidence(facts),
         )
 
@@ -467,8 +466,7 @@ def module_missing(facts: Facts, expect: Expect) -> Iterator[Match]:
         yield Match(
             subject=f"kernel {release}",
             cause=f"libnvidia-ml.so.1 is {text(library, 'version') or 'installed'}, but /lib/modules/{release} holds "
-            "no "
-            "nvidia module; expected one.",
+            "no nvidia module; expected one.",
             evidence=(Evidence(f"/lib/modules/{release}", "no nvidia.ko"), Evidence(text(library, "path"), "library")),
         )
 

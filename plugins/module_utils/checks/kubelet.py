@@ -188,11 +188,15 @@ def cgroup_mismatch(facts: Facts, expect: Expect) -> Iterator[Match]:
         return
     told, evidence = [], []
     for name, state in mappings(facts, "cgroups.programs").items():
-        driver = text(state, "in_force") or text(state, "configured") or text(state, "driver") or text(state, "value")
+        driver = text(state, "in_force") or text(state, "configured")
         if driver and not is_false(state, "installed"):
             told.append(f"{name} {driver}")
-            source = text(state, "source") or text(state, "configured_in") or text(state, "configured_by") or name
-            evidence.append(seen(source, driver))
+            source = text(state, "in_force_source") if text(state, "in_force") else text(state, "source")
+            evidence.append(seen(source or name, f"{name}: {driver}"))
+            if text(state, "path"):
+                line = look_up(state, "line")
+                configured = text(state, "configured")
+                evidence.append(Evidence(text(state, "path"), configured, line if isinstance(line, int) else None))
     wanted = text(facts, "cgroups.value")
     runtime = next((name for name, _state in wanted_runtimes(facts, expect)), "")
     yield Match(
@@ -223,7 +227,7 @@ def cgroup_unlike(facts: Facts, expect: Expect) -> Iterator[Match]:
         return
     other = []
     for name, state in mappings(facts, "cgroups.programs").items():
-        driver = text(state, "in_force") or text(state, "configured") or text(state, "driver")
+        driver = text(state, "in_force") or text(state, "configured")
         if driver in ("systemd", "cgroupfs") and driver != wanted and not is_false(state, "installed"):
             other.append(f"{name} {driver}")
     if other:

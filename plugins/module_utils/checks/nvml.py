@@ -186,8 +186,7 @@ def _devices(facts: Facts, expect: Expect) -> list[Mapping[str, Any]]:
     meaning="A GPU disappeared from PCIe while the node ran (Xid 79).",
     remedy=Remedy(
         "Drain the node and power-cycle it: a warm reboot is often not enough. If it happens again, have the board, "
-        "its "
-        "power and its slot looked at.",
+        "its power and its slot looked at.",
         ("dmesg | grep -E 'Xid|fallen off'", "lspci -nn -d 10de:"),
     ),
 )
@@ -343,8 +342,7 @@ def remap_failure(facts: Facts, expect: Expect) -> Iterator[Match]:
             yield Match(
                 subject=_address(item),
                 cause=f"{_named(item)} failed to remap a memory row (uncorrectable rows remapped: {rows:.0f}); "
-                "expected "
-                "no failure.",
+                "expected no failure.",
                 evidence=(Evidence("NVML remapped_rows.failure", "true"),),
             )
 

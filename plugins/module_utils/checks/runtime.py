@@ -24,7 +24,7 @@ from .reading import (
     text,
     unit,
 )
-from .toolkit import said
+from .toolkit import configured, said
 
 UNITS = {"crio": "crio.service", "containerd": "containerd.service", "docker": "docker.service", "k3s": "k3s.service"}
 _TOOLKIT = "nvidia_container_toolkit"
@@ -127,8 +127,7 @@ def _config_match(facts: Facts, name: str, state: Mapping[str, Any]) -> Match:
     return Match(
         subject=str(path),
         cause=f"{name} refuses its configuration ({path}{f':{line}' if line else ''}): {told}. Expected a "
-        "configuration "
-        f"that {name} itself accepts.",
+        f"configuration that {name} itself accepts.",
         evidence=(Evidence(str(path), told, line),),
         remedy=Remedy(
             "Mend the line it names, or move the file away. Drop-ins of ours are written anew by the role.",
@@ -188,14 +187,13 @@ def cri_disabled(facts: Facts, expect: Expect) -> Iterator[Match]:
         if name != "containerd" or not is_true(state, "installed"):
             continue
         disabled = [item for item in names(state, "disabled_plugins") if "cri" in item.replace(".", " ").split()]
-        if disabled or is_false(state, "cri_enabled") or text(state, "answer_problem") == "unimplemented":
+        if disabled or is_false(state, "cri_enabled"):
             files = names(state, "config_files")
             yield Match(
                 subject="containerd",
                 cause="containerd runs with its CRI service disabled "
                 f"({f'disabled_plugins names {listed(disabled)}' if disabled else 'the socket knows no CRI'}); "
-                "expected "
-                "enabled, because kubelet speaks nothing else.",
+                "expected enabled, because kubelet speaks nothing else.",
                 evidence=(
                     Evidence(files[0] if files else "/etc/containerd/config.toml", f"disabled: {listed(disabled)}"),
                 ),
@@ -227,7 +225,7 @@ def conmon(facts: Facts, expect: Expect) -> Iterator[Match]:
                 yield Match(
                     subject=f"crio, handler {handler}",
                     cause=f"The handler {handler} has {told}; expected the path of conmon.",
-                    evidence=tuple(Evidence(file, f"handler {handler}") for file in names(state, "config_files")[-1:]),
+                    evidence=configured(own, f"handler {handler}") or (Evidence("PATH", "no conmon"),),
                 )
 
 
@@ -334,12 +332,15 @@ def handler_missing(facts: Facts, expect: Expect) -> Iterator[Match]:
                 evidence=tuple(Evidence(file, f"no handler {handler}") for file in files),
             )
         elif is_false(known[handler], "in_force"):
+            why = text(known[handler], "dropped") or "it was not restarted since, or reads another file"
             yield Match(
                 subject=f"{name}, handler {handler}",
-                cause=f"{name} is configured for the handler {handler}, but the running {name} does not know it: it "
-                "was "
-                "not restarted since, or reads another file. Expected in force.",
-                evidence=(Evidence(text(state, "socket") or name, f"no handler {handler}"),),
+                cause=f"{name} is configured for the handler {handler}, but the running {name} does not know it: "
+                f"{why}. Expected in force.",
+                evidence=(
+                    Evidence(text(state, "socket") or name, f"no handler {handler}"),
+                    *configured(known[handler], f"handler {handler}"),
+                ),
                 remedy=Remedy(
                     "Restart the runtime. If the handler still is not there, the file is none that it reads.",
                     (f"systemctl restart {unit_of(name, state)}",),
@@ -371,9 +372,9 @@ def handler_cgroups(facts: Facts, expect: Expect) -> Iterator[Match]:
             yield Match(
                 subject=f"{name}, handler {handler}",
                 cause=f"The handler {handler} uses the cgroup driver {mine}, the default handler {default}; expected "
-                "one "
-                "for all.",
-                evidence=tuple(Evidence(file, f"{handler}: {mine}") for file in names(state, "config_files")[-1:]),
+                "one for all.",
+                evidence=configured(look_up(state, "handlers", {}).get(handler), f"{handler}: {mine}")
+                or (Evidence(name, f"{handler}: {mine}"),),
             )
 
 
@@ -421,8 +422,7 @@ def cni(facts: Facts, expect: Expect) -> Iterator[Match]:
             yield Match(
                 subject=folder,
                 cause=f"{folder} holds no CNI configuration, so the runtime reports its network not ready; expected "
-                "one "
-                "from the cluster's pod network.",
+                "one from the cluster's pod network.",
                 evidence=(Evidence(folder, "no *.conf, *.conflist or *.json"),),
             )
 

@@ -16,7 +16,6 @@ from .reading import (
     look_up,
     mapping,
     mappings,
-    names,
     text,
 )
 
@@ -78,7 +77,7 @@ def binaries(facts: Facts, expect: Expect) -> Iterator[Match]:
                 subject=f"{runtime}, handler {handler}",
                 cause=f"{runtime} calls {path} for its handler {handler}, and that file does not exist; expected the "
                 "toolkit's runtime.",
-                evidence=_configured(facts, runtime, path),
+                evidence=(Evidence(path, "no such file"), *configured(state, f"handler {handler}")),
             )
 
 
@@ -90,9 +89,10 @@ def handlers(facts: Facts) -> Iterator[tuple[str, str, object]]:
                 yield runtime, handler, own
 
 
-def _configured(facts: Facts, runtime: str, path: str) -> tuple[Evidence, ...]:
-    files = names(facts, f"runtimes.{runtime}.config_files")
-    return (Evidence(path, "no such file"), *(Evidence(file, "configuration") for file in files[-1:]))
+def configured(state: object, told: str) -> tuple[Evidence, ...]:
+    """Where a handler is configured; nothing where it is built in."""
+    path, line = text(state, "configured_in"), look_up(state, "line")
+    return (Evidence(path, told, line if isinstance(line, int) else None),) if path else ()
 
 
 @check(
@@ -151,12 +151,12 @@ def low_level(facts: Facts, expect: Expect) -> Iterator[Match]:
         if found == []:
             path = text(facts, "toolkit.config.path") or "/etc/nvidia-container-runtime/config.toml"
             told = " ".join(str(item) for item in wanted)
+            line = look_up(facts, "toolkit.config.runtimes_line")
             yield Match(
                 subject=RUNTIME,
                 cause=f"Of its candidates [{told}] not one exists, so every GPU container ends with `no runtime binary "
-                "found "
-                f"from candidate list: [{told}]`; expected at least one.",
-                evidence=(Evidence(path, f"runtimes = [{told}]"),),
+                f"found from candidate list: [{told}]`; expected at least one.",
+                evidence=(Evidence(path, f"runtimes = [{told}]", line if isinstance(line, int) else None),),
             )
     for runtime, handler, state in handlers(facts):
         path = text(state, "path")
@@ -166,7 +166,7 @@ def low_level(facts: Facts, expect: Expect) -> Iterator[Match]:
                 cause=f"{runtime} calls {path} for its handler {handler}, and that file does not exist; expected "
                 "runc or "
                 "crun there.",
-                evidence=_configured(facts, runtime, path),
+                evidence=(Evidence(path, "no such file"), *configured(state, f"handler {handler}")),
                 remedy=Remedy(
                     f"Give the handler {handler} the path of a runtime that is there.",
                     ("command -v runc crun", "ls /usr/libexec/crio"),
