@@ -674,8 +674,8 @@ def plan_containerd(
             files[CONTAINERD_ROOT] = set_in_toml(root or "", edits) if edits else root
         except TomlError as error:
             raise ConfigError(f"{CONTAINERD_ROOT}, line {error.line}: {error.problem}") from error
-    if fresh and not edits:
-        files[CONTAINERD_ROOT] = toml_text({"version": version}, HEADER)
+    if fresh:
+        files[CONTAINERD_ROOT] = toml_text({"version": version, **edits}, HEADER)
     return Plan(files=files, conflicts=tuple(conflicts), memory=ours, wanted=wanted)
 
 

@@ -145,6 +145,12 @@ options:
     type: list
     elements: str
     default: []
+  predict_version:
+    description:
+      - In check mode, the version to predict for where the runtime is not installed yet. Otherwise the installed one
+        decides, and this is ignored.
+    type: str
+    default: ''
   service:
     description: The systemd service. The default is named like O(runtime).
     type: str
@@ -335,6 +341,7 @@ ARGUMENTS = {
     "supersedes": {"type": "list", "elements": "path", "default": []},
     "disable": {"type": "list", "elements": "path", "default": []},
     "handlers": {"type": "list", "elements": "str", "default": []},
+    "predict_version": {"type": "str", "default": ""},
     "service": {"type": "str"},
     "socket": {"type": "path"},
     "health_timeout_seconds": {"type": "int", "default": 60},
@@ -749,8 +756,10 @@ class Convergence:
         return False
 
     def _version(self) -> tuple:
-        if self.binary is None or self.runtime == "crio":
+        if self.runtime == "crio":
             return ()
+        if self.binary is None:
+            return core.version_of(self.module.params["predict_version"])
         return core.version_of(self.host.run(self.binary, "--version").out)
 
     def _dump(self, path: str) -> dict:
