@@ -473,7 +473,7 @@ border:solid var(--soft);border-width:0 1.6px 1.6px 0;transform:rotate(45deg);tr
 .finding[open]>summary::after{transform:translateY(3px) rotate(-135deg)}
 .pill{flex:none;font-size:12px;font-weight:580;padding:1px 8px;border-radius:6px;line-height:1.65;
 background:var(--unknown-bg);color:var(--unknown)}
-.finding>summary .pill{min-width:76px;text-align:center}
+.finding>summary .pill{min-width:82px;text-align:center}
 .pill.failed{background:var(--failed-bg);color:var(--failed)}
 .pill.degraded{background:var(--degraded-bg);color:var(--degraded)}
 .head{min-width:0;display:grid;gap:2px}
@@ -498,7 +498,7 @@ background:var(--card);font-size:12px;cursor:pointer;color:var(--soft)}
 align-items:start}
 .hence .pill{justify-self:start}
 .hence li div{min-width:0}.hence p{color:var(--soft)}
-.gpus{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,310px),1fr));gap:10px}
+.gpus{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:10px}
 .gpu{border:1px solid var(--line);border-radius:10px;padding:13px 15px 14px;min-width:0}
 .gpu h4{display:flex;flex-wrap:wrap;align-items:center;gap:4px 8px;font-size:14.5px;font-weight:580}
 .index{display:inline-grid;place-items:center;min-width:19px;height:19px;padding:0 4px;border-radius:5px;

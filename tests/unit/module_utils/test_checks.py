@@ -395,6 +395,14 @@ def test_a_healthy_node_has_no_findings():
     assert judged(HEALTHY) == []
 
 
+def test_a_real_node_with_four_h200_has_nothing_wrong_with_driver_and_gpus():
+    facts = json.loads((ROOT / "tests/unit/data/facts/h200-x4.json").read_text())
+
+    findings = judged(facts, driver="preinstalled", gpu_count=4)
+
+    assert {finding.layer for finding in findings} == {"host", "toolkit", "runtime", "cdi"}
+
+
 def test_every_check_has_a_trigger():
     assert sorted(TRIGGERS) == sorted(BY_ID)
 
