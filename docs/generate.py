@@ -24,8 +24,8 @@ HEAD = """\
 # Diagnosis: every finding, from cause to consequence
 
 `gpunode.ready.node_check`, `verify.yml`, `repair.yml` and the report all speak of the findings below. A finding carries
-the values observed and expected, the file and line where they were seen, and its remedy. Its id stays the same for ever:
-mute one that you accept with `gpunode_mute: [id]` (or the module's option `mute`).
+the values observed and expected, the file and line where they were seen, and its remedy. Its id stays the same for
+ever: mute one that you accept with `gpunode_mute: [id]` (or the module's option `mute`).
 
 *fatal*: GPUs or the node do not work, or will not after the next boot. *degraded*: works, but not as promised.
 *notice*: worth knowing, and no reason to fail. A finding that another one explains is folded under it.
