@@ -719,7 +719,7 @@ def not_in_force(wanted: Mapping[str, Any], effective: Mapping[str, Any]) -> lis
         found = at(effective, ("plugins", *path))
         if found is not None and found != value and not isinstance(value, Mapping):
             answer.append(Override(dotted(("plugins", *path)), value, found))
-        elif found is None and path[-1] == "BinaryName":
+        elif found is None and value and path[-1] in ("BinaryName", "SystemdCgroup"):
             answer.append(Override(dotted(("plugins", *path)), value, "not set"))
     return answer
 
