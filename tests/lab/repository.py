@@ -460,7 +460,7 @@ def repository() -> Path:
 def variables() -> dict[str, object]:
     """The variables of the roles that say where packages come from, as a lab node sees it."""
     prefixes = {"nvidia_driver": CUDA, "crio": CRIO, "nvidia_container_toolkit": TOOLKIT}
-    found: dict[str, object] = {}
+    found: dict[str, object] = {"containerd_source": "distribution", "docker_source": "distribution"}
     for prefix, place in prefixes.items():
         found[f"{prefix}_repository_url"] = f"{URL}/{place}/"
         found[f"{prefix}_repository_key_url"] = f"{URL}/{KEYS[place]}"
