@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import pytest
+import tomllib
 
 CRI = "io.containerd.grpc.v1.cri"
 

@@ -1,13 +1,12 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What role nvidia_container_toolkit promises whichever runtime is there: it finds the real runtime by its full path."""
+"""What role nvidia_container_toolkit promises whichever runtime is there: it finds the real one by its full path."""
 
 from __future__ import annotations
 
-import tomllib
-
 import pytest
+import tomllib
 
 PACKAGES = (
     "nvidia-container-toolkit",
