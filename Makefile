@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 STAMP := $(VENV)/.ready-$(shell sha256sum requirements.txt | cut -c1-16)
 
-.PHONY: help setup packages lint unit check sanity integration molecule test demo bench docs changelog build galaxy lock clean
+.PHONY: help setup packages lint unit check sanity integration molecule faults figures test demo bench docs changelog build galaxy lock clean
 
 help: ## This page
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,7 +64,13 @@ demo: $(STAMP) ## A lab node from bare to ready, through a reboot, with a report
 bench: $(STAMP) ## The figures of docs/performance.md, side by side with their peers
 	@$(BIN)/python tests/bench/bench.py
 
-docs: $(STAMP) ## Generate docs/diagnosis.md and docs/compatibility.md
+faults: $(STAMP) ## Faults injected for real on a lab node; outcomes in build/reliability.json
+	@$(BIN)/python -m pytest tests/faults -q -x
+
+figures: ## Keep the figures that make faults and make bench left in build/
+	@mkdir -p docs/figures && cp build/reliability.json build/bench.json docs/figures/
+
+docs: $(STAMP) ## Generate docs/diagnosis.md, docs/reliability.md and docs/performance.md
 	@$(BIN)/python docs/generate.py
 
 changelog: $(STAMP) ## Lint the changelog fragments

@@ -1,10 +1,15 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the pages that are generated: ``make docs``. docs/diagnosis.md comes from the catalogue of checks."""
+"""Write the pages that are generated: ``make docs``.
+
+docs/diagnosis.md comes from the catalogue of checks; docs/reliability.md and docs/performance.md from the figures that
+``make faults`` and ``make bench`` left in build/ and ``make figures`` keeps in docs/figures/.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,8 +75,58 @@ def diagnosis(checks: Sequence[Any]) -> str:
     return "\n".join(parts)
 
 
+RELIABILITY = """\
+<!-- Generated from docs/figures/reliability.json by docs/generate.py; tests write the figures, nobody types them. -->
+
+# Reliability: faults injected for real
+
+Each row is a test in tests/faults that injects its fault on a lab node, a virtual machine with a kernel of its own, a
+simulated GPU and fixture packages in place of upstream's, and then demands the outcome: nothing lost, the cause named,
+the next run completes. A case that is not in the table was not run.
+"""
+
+PERFORMANCE = """\
+<!-- Generated from docs/figures/bench.json by docs/generate.py; `make bench` writes the figures, nobody types them. -->
+
+# Performance: beside named peers, in the same run
+
+`make bench` runs ours and the peer by turns and takes medians. Nodes are emulated in software here, so seconds are long
+and only ratios carry over to other machines; a ratio below 1 says that we take less.
+"""
+
+
+def reliability(rows: Sequence[dict[str, Any]]) -> str:
+    passed = sum(row["outcome"] == "passed" for row in rows)
+    lines = [RELIABILITY, f"**{passed} of {len(rows)} tests passed.**\n"]
+    lines += ["| case | fault | outcome | seconds | figures |", "|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: (row["case"] or 99, row["fault"])):
+        figures = "; ".join(f"{name}: {value}" for name, value in row["figures"].items())
+        case = row["case"] or "also"
+        lines.append(f"| {case} | {row['fault']} | {row['outcome']} | {row['seconds']:.0f} | {figures} |")
+    return "\n".join(lines) + "\n"
+
+
+def performance(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [PERFORMANCE, "| figure | value | bound | ratio | peer |", "|---|---|---|---|---|"]
+    for row in rows:
+        bound = "" if row["bound"] is None else f"≤ {row['bound']:g}"
+        if row["bound"] is not None and row["value"] > row["bound"]:
+            bound += " (missed)"
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.3f}"
+        lines.append(f"| `{row['name']}` | {row['value']:g} {row['unit']} | {bound} | {ratio} | {row['peer']} |")
+    return "\n".join(lines) + "\n"
+
+
+def figures(name: str) -> Any:
+    return json.loads((ROOT / "docs/figures" / name).read_text())
+
+
 # page -> its text
-PAGES = {"docs/diagnosis.md": lambda: diagnosis(CHECKS)}
+PAGES = {
+    "docs/diagnosis.md": lambda: diagnosis(CHECKS),
+    "docs/reliability.md": lambda: reliability(list(figures("reliability.json").values())),
+    "docs/performance.md": lambda: performance(figures("bench.json")),
+}
 
 
 if __name__ == "__main__":
