@@ -20,6 +20,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from .facts.packaging import apt_files, held_patterns, installed_packages
 from .files import make_folder, remove, replace_text
@@ -483,11 +484,28 @@ class Apt(Manager):
 
     def transact(self, plan: Plan, installed: Mapping[str, Package]) -> None:
         early = [step for step in plan.install if step.first]
-        late = [step for step in plan.install if not step.first]
+        late = [step for step in plan.install if not step.first] + self._companions(installed)
         if early:
             self._transact(early, (), (), installed)
         if late or plan.reinstall or plan.remove:
             self._transact(late, plan.reinstall, plan.remove, installed)
+
+    def _companions(self, installed: Mapping[str, Package]) -> list[Step]:
+        """Installed packages that a pin moves along. apt changes no held package, and downgrades none, unless named."""
+        if not self.request.allow_change:
+            return []
+        named = {item.name for item in self.request.wanted} | set(self.request.absent)
+        steps = [
+            Step(name, pin.version, package.version, "it follows")
+            for pin in self.request.pins
+            for name, package in installed.items()
+            if package.present
+            and name not in named
+            and any(fnmatchcase(name, pattern) for pattern in pin.packages)
+            and not matches(package.version, pin.version)
+        ]
+        known = self._versions(steps) if steps else {}
+        return [step for step in steps if newest(known.get(step.name, []), step.version, compare_debian)]
 
     def _transact(
         self,

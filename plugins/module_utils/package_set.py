@@ -318,7 +318,12 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
         put_back(files, moved)
         raise
 
-    after = _transact(manager, plan, installed)
+    try:
+        after = _transact(manager, plan, installed)
+    except PackageError:
+        if manager.installed() == installed:  # refused before anything was installed: leave no trace of the attempt
+            put_back(files, moved)
+        raise
     outcome.reboot_hint = reboot_hint(manager.host)
     _tell(plan, files, aside, installed, after, outcome)
     return outcome

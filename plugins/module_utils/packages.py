@@ -343,6 +343,7 @@ def decide(
     ``hold_also`` are patterns of installed packages that are held, or released, along with the wanted ones.
     """
     install, reinstall, remove, problems = [], [], [], []
+    forbidden: dict[str, list[str]] = {}
     for item in wanted:
         package = installed.get(item.name)
         if package is None or not package.present:
@@ -350,9 +351,9 @@ def decide(
         elif package.damaged or package.state == "half-installed":
             install.append(Step(item.name, item.version, package.version, f"its state is {package.state}", item.first))
         elif not matches(package.version, item.version):
-            problem = None if allow_change else _forbidden(item, package, compare)
-            if problem:
-                problems.append(problem)
+            kind = "" if allow_change else _forbidden(item, package, compare)
+            if kind:
+                forbidden.setdefault(kind, []).append(f"{item.name} {package.version} (wanted: {item.version})")
             else:
                 why = f"{package.version} is installed, {item.version} is wanted"
                 install.append(Step(item.name, item.version, package.version, why, item.first))
@@ -372,23 +373,22 @@ def decide(
         else:
             remove.append(name)
 
+    for kind, items in forbidden.items():
+        problems.append(
+            f"{', '.join(items)}: {kind}. Want what is there, or set `allow_change: true` (of a role, its "
+            "variable that ends in _allow_change) for one run."
+        )
     hold, release = _holds(wanted, installed, held, hold_also, set(remove), {step.name for step in install})
     return Plan(tuple(install), tuple(reinstall), tuple(remove), hold, release, tuple(problems))
 
 
-def _forbidden(item: Wanted, package: Package, compare: Compare) -> str | None:
-    """Why a package may not change to what is wanted; None where it may."""
+def _forbidden(item: Wanted, package: Package, compare: Compare) -> str:
+    """Why a package may not change to what is wanted; empty where it may."""
     if package.held:
-        return (
-            f"{item.name} is held at {package.version}, but {item.version} is wanted. A held package is never changed "
-            f"unasked: want {package.version}, or set `allow_change: true` for one run."
-        )
+        return "held, and a held package is never changed unasked"
     if not is_pattern(item.version) and compare(item.version, package.version) < 0:
-        return (
-            f"{item.name} {package.version} is newer than {item.version}, which is wanted. A package is never "
-            f"downgraded unasked: want {package.version}, or set `allow_change: true` for one run."
-        )
-    return None
+        return "newer than what is wanted, and a package is never downgraded unasked"
+    return ""
 
 
 def _holds(

@@ -374,7 +374,7 @@ def test_a_held_package_is_not_changed_unless_asked(node, server, keys):
     refused = node.set(repository=repository(server, keys), packages=[newer], held=True)
     asked = node.set(repository=repository(server, keys), packages=[newer], held=True, allow_change=True)
 
-    assert "held at 1.36.3-1.1, but 1.37.* is wanted" in refused["msg"]
+    assert "gpunode-tool 1.36.3-1.1 (wanted: 1.37.*): held" in refused["msg"]
     assert asked["installed"] == {"gpunode-tool": "1.37.0-1.1"}
     assert node.state("gpunode-tool") == "hold ok installed 1.37.0-1.1"
 
@@ -729,3 +729,39 @@ def test_a_pin_decides_for_dependencies_too(node, server, keys):
 
     assert answer.get("installed") == {"gpunode-needs": "1-1", "gpunode-tool": "1.36.2-1.1"}, answer
     assert "/etc/apt/preferences.d/tests.pref" in answer["files"]
+
+
+def test_what_is_pinned_and_held_moves_along_when_a_change_is_asked_for(node, server, keys, gpg):
+    for version in ("1-1", "2-1"):
+        package(server.folder, "gpunode-library", version)
+        package(server.folder, "gpunode-program", version, depends=f"gpunode-library (= {version})")
+    publish(server.folder, gpg, keys["good"])
+    options = {"held": True, "hold_also": ["gpunode-library"]}
+
+    def want(version, **more):
+        return node.set(
+            repository=repository(server, keys),
+            packages=[{"name": "gpunode-program", "version": version}],
+            pins=[{"packages": ["gpunode-*"], "version": version}],
+            **options,
+            **more,
+        )
+
+    want("2-*")
+    refused = want("1-*")
+    pinned = node.path("/etc/apt/preferences.d/tests.pref").read_text()
+    asked = want("1-*", allow_change=True)
+
+    assert "gpunode-program 2-1 (wanted: 1-*): held" in refused["msg"]
+    assert "Pin: version 2-*" in pinned
+    assert asked.get("installed") == {"gpunode-library": "1-1", "gpunode-program": "1-1"}, asked
+    assert node.state("gpunode-library") == "hold ok installed 1-1"
+
+
+def test_a_refusal_by_apt_leaves_no_trace_of_the_attempt(node, server, keys):
+    answer = node.set(repository=repository(server, keys), packages=[{"name": "gpunode-tool", "version": "1.40.*"}])
+
+    assert "cannot be had" in answer["msg"]
+    assert not node.path("/etc/apt/sources.list.d/tests.sources").exists()
+    assert not node.path("/etc/apt/keyrings/tests.asc").exists()
+    assert not node.path("/var/lib/gpunode.ready").exists()

@@ -268,8 +268,17 @@ def test_a_held_package_is_never_changed_unasked():
     result = plan([CRIO], Package("cri-o", "1.35.1-1.1", held=True))
 
     assert not result.transacts
-    assert "held at 1.35.1-1.1" in result.problems[0]
-    assert "1.36.*" in result.problems[0]
+    assert result.problems[0].startswith("cri-o 1.35.1-1.1 (wanted: 1.36.*): held")
+    assert "allow_change" in result.problems[0]
+
+
+def test_many_held_packages_are_told_in_one_sentence():
+    held = [Package(name, "1-1", held=True) for name in ("kubelet", "kubeadm")]
+
+    result = plan([Wanted("kubelet", "2-*"), Wanted("kubeadm", "2-*")], *held)
+
+    assert len(result.problems) == 1
+    assert result.problems[0].startswith("kubelet 1-1 (wanted: 2-*), kubeadm 1-1 (wanted: 2-*): held")
 
 
 def test_a_held_package_is_changed_when_asked():
