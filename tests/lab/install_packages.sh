@@ -5,9 +5,12 @@
 # Installs what packages.txt names and is not there yet. Nothing is asked and nothing is upgraded.
 set -euo pipefail
 
+# shellcheck source=/dev/null
+system=$(. /etc/os-release && echo "$ID")
 missing=()
-while read -r package; do
+while read -r package only; do
     case $package in '' | \#*) continue ;; esac
+    [[ -z $only || $only == "$system" ]] || continue
     [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == 'install ok installed' ]] || missing+=("$package")
 done <"$(dirname "$0")/packages.txt"
 [[ ${#missing[@]} -eq 0 ]] && exit 0
