@@ -37,6 +37,8 @@ DEVICE_TYPES = ("", "b", "c", "u", "p")
 RUNTIME_NEEDS: dict[str, dict[str, str]] = {
     "0.7.0": {"containerd": "1.7.16", "docker": "26.1.0", "podman": "5.1.0", "crio": "1.30.0"},
 }
+# The first release of each runtime that reads specs at all: an older one is no reader.
+CDI_SINCE = {"containerd": "1.7.0", "docker": "25.0.0", "podman": "4.1.0", "crio": "1.23.0"}
 # What makes nvidia-ctk write a spec that older runtimes read, by the version it would otherwise write.
 OLDER_SPEC_FLAG = {"0.7.0": "no-additional-gids-for-device-nodes"}
 
@@ -336,7 +338,12 @@ def validate(spec: Mapping[str, Any]) -> list[str]:
 
 
 def refused_by(version: str, runtime: str, runtime_version: str | None) -> str | None:
-    """The release of ``runtime`` that first reads specs of ``version``, where the one given is older; else None."""
+    """The release of ``runtime`` that first reads specs of ``version``, where the one given is older; else None.
+
+    None also for a runtime from before CDI: it reads no spec, whatever its version.
+    """
+    if runtime_version and _number(runtime_version) < _number(CDI_SINCE.get(runtime, "0")):
+        return None
     index = VERSIONS.index(version) if version in VERSIONS else -1
     for needs_version, needs in RUNTIME_NEEDS.items():
         first = needs.get(runtime)

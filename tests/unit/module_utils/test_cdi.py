@@ -366,6 +366,7 @@ def test_the_lowest_version_follows_from_the_fields_used(changes, version):
         ("0.6.0", "containerd", "1.7.12", None),
         ("0.7.0", "containerd", None, None),
         ("0.7.0", "runc", "1.0", None),
+        ("0.7.0", "containerd", "1.6.20~ds1", None),
     ],
 )
 def test_a_runtime_too_old_for_a_spec_is_told_its_first_fit_release(version, runtime, has, first):
