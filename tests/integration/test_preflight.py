@@ -188,9 +188,9 @@ def test_a_value_of_a_wrong_type_does_not_stop_at_ansibles_own_check(site):
 
 
 def test_a_value_with_a_line_end_is_refused(site):
-    site.variables("gpunode_registry: |\n  registry.example.org\n")
+    site.variables("gpunode_mirror: |\n  https://mirror.example.org\n")
 
-    assert "gpunode_registry holds a line end" in site.refusal()
+    assert "gpunode_mirror holds a line end" in site.refusal()
 
 
 def test_a_secret_is_never_shown(site):
