@@ -5,7 +5,7 @@
 # On a machine with a real GPU: all that is proved there. Changes nothing on it. Results go to $OUT (build/gpu).
 # Without ansible-core on the machine, GPUNODE_WHEELS names a folder that holds its wheels.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 export OUT=${OUT:-$PWD/build/gpu} PYTHONDONTWRITEBYTECODE=1
 failed=0
 
