@@ -10,12 +10,15 @@ held by processes, packages are left half-configured by dpkg, servers stall.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import gzip
 import hashlib
 import http.server
+import ipaddress
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -48,6 +51,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.folder = folder
         self.faults = {}
         self.asked = []
+        self.clock = None
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -61,6 +65,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_words):
         pass
+
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(timestamp or self.server.clock)
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def do_GET(self):
         self.server.asked.append(self.path)
@@ -565,6 +577,63 @@ def test_a_repository_past_its_date_names_clock_and_mirror(node, server, keys, g
 
     assert "clock" in answer["msg"], answer
     assert "tests_repository_url" in answer["msg"]
+
+
+@pytest.fixture
+def authority(tmp_path, node):
+    """A certificate authority that the node trusts; gives out certificates of any age."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "T")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+
+    def certificate(subject, public_key, starts, ends, *, authority=False):
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(name).public_key(public_key)
+        builder = builder.serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now + starts).not_valid_after(now + ends)
+        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        builder = builder.add_extension(x509.BasicConstraints(authority, None), critical=True)
+        return (builder if authority else builder.add_extension(address, critical=False)).sign(key, hashes.SHA256())
+
+    days = datetime.timedelta(days=1)
+    own = certificate(name, key.public_key(), -900 * days, 900 * days, authority=True)
+    path = node.path("/usr/local/share/ca-certificates/tests.crt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(own.public_bytes(serialization.Encoding.PEM))
+    node("update-ca-certificates")
+
+    def serve(server, starts, ends):
+        other = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+        signed = certificate(subject, other.public_key(), starts * days, ends * days)
+        private = other.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (tmp_path / "server.pem").write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "server.pem")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        return f"https://127.0.0.1:{server.server_address[1]}/Release.key"
+
+    return serve
+
+
+@pytest.mark.parametrize(("starts", "ends", "words"), [(1, 90, "not yet valid"), (-90, -1, "expired")])
+@pytest.mark.parametrize(("skew", "blamed"), [(DAY, True), (0, False)])
+def test_the_clock_is_blamed_for_a_certificate_out_of_date_only_where_it_is_wrong(
+    node, server, keys, authority, starts, ends, words, skew, blamed
+):
+    key_url = authority(server, starts, ends)
+    server.clock = time.time() + (skew if starts > 0 else -skew)
+
+    answer = node.set(repository=repository(server, keys, key_url=key_url), packages=[TOOL])
+
+    assert words in answer["msg"], answer
+    assert ("The clock is wrong, not TLS" in answer["msg"]) is blamed
+    assert ("24.0 hours" in answer["msg"]) is blamed
+    assert ("although this node's clock is right" in answer["msg"]) is not blamed
 
 
 # --- dpkg
