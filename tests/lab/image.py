@@ -145,6 +145,8 @@ def rootfs() -> Path:
     key = digest(SUITE, json.dumps([PACKAGES, TOOLS, ARCHIVE, INITRD_MODULES, HEADERS_COMMON]), "2")
 
     def build(folder: Path) -> None:
+        if os.geteuid() != 0:
+            raise LabError("making the image needs chroot: run it as root, once; afterwards the cache has it")
         say("fetching and unpacking Debian (about 1 minute) ...")
         lines, options = debian_sources()
         sources = folder / "sources.list"

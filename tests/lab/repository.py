@@ -458,8 +458,13 @@ def repository() -> Path:
 
 
 def variables() -> dict[str, object]:
-    """The variables of the roles that say where packages come from, as a lab node sees it."""
+    """The variables of the roles that say where packages come from, as a lab node sees it.
+
+    With GPUNODE_UPSTREAM=1 CRI-O and the toolkit come from upstream; the driver stays a fixture, as the GPU does.
+    """
     prefixes = {"nvidia_driver": CUDA, "crio": CRIO, "nvidia_container_toolkit": TOOLKIT}
+    if os.environ.get("GPUNODE_UPSTREAM") == "1":
+        prefixes = {"nvidia_driver": CUDA}
     found: dict[str, object] = {"containerd_source": "distribution", "docker_source": "distribution"}
     for prefix, place in prefixes.items():
         found[f"{prefix}_repository_url"] = f"{URL}/{place}/"
