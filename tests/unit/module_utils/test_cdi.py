@@ -73,6 +73,23 @@ def spec(**changes):
 # ---------------------------------------------------------------- a node as it should be
 
 
+def test_what_a_real_nvidia_ctk_wrote_on_a_real_h200_is_read_whole(tmp_path):
+    put(tmp_path, "/etc/cdi/nvidia.yaml", (DATA / "nvidia-ctk-h200-580.159.04.yaml").read_text())
+
+    told = cdi_state.cdi(Host(str(tmp_path)))
+
+    assert [device["name"] for device in told["devices"]] == [
+        "nvidia.com/gpu=0",
+        "nvidia.com/gpu=GPU-5f2c1b7e-90d4-4c3a-8b6e-2d7f10a9c4e1",
+        "nvidia.com/gpu=all",
+    ]
+    assert {problem["problem"] for problem in told["problems"]} <= {
+        "dangling-library",
+        "dangling-hook",
+        "dangling-device-node",
+    }
+
+
 def test_a_spec_that_fits_the_node_has_no_problems(root):
     put(root, "/var/run/cdi/nvidia.yaml", NVIDIA)
 
