@@ -28,7 +28,7 @@ packages:
 $(STAMP): requirements.txt | packages
 	@echo "Setting up .venv (about a minute)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/pip install --quiet --no-warn-conflicts --requirement requirements.txt
+	@$(BIN)/pip install -qq --no-warn-conflicts --requirement requirements.txt
 	@touch $@
 
 setup: $(STAMP) ## System packages and .venv
