@@ -8,7 +8,8 @@ root=$(pwd)
 copy=build/sanity/ansible_collections/gpunode/ready
 rm -rf build/sanity
 mkdir -p "$copy"
-git ls-files -z --cached --others --exclude-standard -- ':!collections' ':!build' |
+# Captured trees stay out: they are data, no user gets them, and PCI addresses have colons in their names.
+git ls-files -z --cached --others --exclude-standard -- ':!collections' ':!build' ':!tests/unit/data' |
   while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done |
   tar --null --files-from=- --create --file=- | tar --extract --file=- --directory "$copy"
 if [ -e "$copy/tests/sanity" ] && compgen -G "$copy/tests/sanity/ignore*.txt" >/dev/null; then
