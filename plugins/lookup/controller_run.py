@@ -82,8 +82,8 @@ def this_run() -> str:
 
 def state_of(run_id: str) -> str:
     """``ended``, ``running`` or ``unknown``."""
-    owner, _, rest = run_id.partition(":")
-    pid, _, ticks = rest.partition(":")
+    owner, _colon, rest = run_id.partition(":")
+    pid, _colon, ticks = rest.partition(":")
     if owner.rpartition("@")[2] != socket.gethostname() or not pid.isdigit() or ticks == "0":  # 0: no /proc to ask
         return "unknown"
     return "running" if started_ticks(int(pid)) == ticks else "ended"

@@ -472,7 +472,7 @@ class Library:
         return value.value
 
     def numbers(self, name: str, count: int, *arguments: Any) -> list[int]:
-        values = [ctypes.c_uint() for _ in range(count)]
+        values = [ctypes.c_uint() for _each in range(count)]
         self.call(name, *arguments, *map(ctypes.byref, values))
         return [value.value for value in values]
 

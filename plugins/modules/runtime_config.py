@@ -748,7 +748,7 @@ class Convergence:
 
     def _of_a_package(self, path: str) -> bool:
         """Whether a package brought the file, or brought the same one in disabled form beside it."""
-        if read_text(f"{path}.disabled") == read_text(path) is not None:
+        if read_text(path) is not None and read_text(f"{path}.disabled") == read_text(path):
             return True
         for argv in (("dpkg-query", "--search", path), ("rpm", "--query", "--file", path), ("pacman", "-Qoq", path)):
             if self.host.which(argv[0]) and self.host.run(*argv).ok:

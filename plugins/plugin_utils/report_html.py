@@ -68,7 +68,7 @@ def gib(amount: float) -> str:
     return f"{size:.0f}" if size >= 10 else f"{size:.1f}"
 
 
-def bar(share: float | None, label: str) -> str:
+def meter(share: float | None, label: str) -> str:
     """A bar of which ``share`` (0 to 1) is filled; geometry, not style, so that the policy may stay strict."""
     if share is None:
         return ""
@@ -175,15 +175,15 @@ def gpu(item: Mapping[str, Any], simulated: bool) -> str:
     used, total = item.get("memory_used_bytes"), item.get("memory_total_bytes")
     if used is not None and total:
         told = f'<span class="n">{gib(used)}</span> <span class="u">of {gib(total)} GiB</span>'
-        figures.append(_figure("Memory", told, bar(used / total, f"{used / total:.0%} of memory in use")))
+        figures.append(_figure("Memory", told, meter(used / total, f"{used / total:.0%} of memory in use")))
     draw, limit = item.get("power_draw_watts"), item.get("power_limit_watts")
     if draw is not None:
         told = f'<span class="n">{draw:.0f}</span> <span class="u">{f"of {limit:.0f} W" if limit else "W"}</span>'
-        figures.append(_figure("Power", told, bar(draw / limit if limit else None, f"{draw:.0f} W")))
+        figures.append(_figure("Power", told, meter(draw / limit if limit else None, f"{draw:.0f} W")))
     if "gpu_percent" in item:
         percent = item.get("gpu_percent")
         share = None if percent is None else percent / 100
-        figures.append(_figure("Utilisation", _number(percent, "%"), bar(share, "GPU utilisation")))
+        figures.append(_figure("Utilisation", _number(percent, "%"), meter(share, "GPU utilisation")))
         figures.append(_figure("Temperature", _number(item.get("temperature_celsius"), "°C")))
         figures.append(_figure("ECC", _ecc(item)))
         figures.append(_figure("MIG", _mig(item)))

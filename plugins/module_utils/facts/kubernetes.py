@@ -93,7 +93,7 @@ def service_settings(text: str) -> Iterator[tuple[int, str, str]]:
         if whole.startswith("[") and whole.endswith("]"):
             section = whole[1:-1]
         elif section == "Service" and "=" in whole:
-            key, _, value = whole.partition("=")
+            key, _equals, value = whole.partition("=")
             yield start, key.strip(), value.strip()
 
 
@@ -112,7 +112,7 @@ def environment_file(text: str) -> dict[str, tuple[str, int]]:
         stripped = line.strip()
         if not stripped or stripped[0] in "#;" or "=" not in stripped:
             continue
-        name, _, value = stripped.partition("=")
+        name, _equals, value = stripped.partition("=")
         value = value.strip()
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
@@ -131,7 +131,7 @@ def command_line(host: Host, unit: str) -> list[tuple[str, str]]:
                 if not value:
                     environment.clear()
                 for word in words(value):
-                    name, _, content = word.partition("=")
+                    name, _equals, content = word.partition("=")
                     environment[name] = (content, f"{path}:{line}")
             elif key == "EnvironmentFile":
                 files = [*files, value.lstrip("-")] if value else []
