@@ -243,6 +243,10 @@ class Node:
             raise LabError(f"{self.name}: `{command}` ended with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
+    def _control_path(self) -> Path:
+        """Short, because a Unix socket's path may have 108 characters and ssh adds some of its own."""
+        return keys() / f"cp-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+
     def inventory(self) -> dict[str, Any]:
         """The node's variables for Ansible: how to reach it, and where its packages come from."""
         arguments = [word for word in self.ssh_arguments() if word not in ("-F", "/dev/null")]
@@ -252,7 +256,10 @@ class Node:
             "ansible_host": "127.0.0.1",
             "ansible_user": "root",
             "ansible_ssh_private_key_file": private,
-            "ansible_ssh_common_args": " ".join(arguments[:key] + arguments[key + 2 :]),
+            # one connection a node, for Ansible and testinfra alike: a login costs the emulated node seconds
+            "ansible_ssh_common_args": " ".join(
+                arguments[:key] + arguments[key + 2 :] + ["-o", f"ControlPath={self._control_path()}"]
+            ),
             "ansible_python_interpreter": "/usr/bin/python3",
             **variables(),
         }
