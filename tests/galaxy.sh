@@ -43,8 +43,8 @@ ANSIBLE_COLLECTIONS_PATH="$root/$work/installed" ansible-galaxy collection insta
   --collections-path "$work/installed" "$artifact" >/dev/null
 ANSIBLE_COLLECTIONS_PATH="$root/$work/installed" ansible-galaxy collection verify --offline gpunode.ready >/dev/null
 (
-  cd "$work"
-  export ANSIBLE_COLLECTIONS_PATH="$root/$work/installed" ANSIBLE_CONFIG=/dev/null
+  cd "$work" && touch none.cfg
+  export ANSIBLE_COLLECTIONS_PATH="$root/$work/installed" ANSIBLE_CONFIG=$PWD/none.cfg
   ansible-playbook -i "$root/inventories/single_node" --list-tasks gpunode.ready.site >site-tasks.txt
   ansible-doc --type module gpunode.ready.node_info >/dev/null
   # An empty inventory must be refused in words by the installed playbook itself.
