@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 
 def run(tmp_path, program, *arguments):
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
         "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
         "ANSIBLE_REMOTE_TMP": str(tmp_path / "remote"),

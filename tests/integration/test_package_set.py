@@ -80,7 +80,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         file = self.server.folder / self.path.lstrip("/")
         if fault == "404" or (fault is None and not file.is_file()):
             self.answer(404, b"not here")
-        elif fault == "503":
+        elif fault in ("503", "503 once"):
+            if fault == "503 once":
+                self.server.faults.clear()
             self.answer(503, b"busy")
         elif fault == "stall":
             time.sleep(30)
@@ -540,9 +542,7 @@ def test_a_stalled_repository_is_given_up_in_time(node, server, keys):
 
 
 def test_a_server_that_was_busy_once_is_asked_again(node, server, keys):
-    server.faults = {"Release.key": "503"}
-    timer = threading.Timer(2.5, server.faults.clear)
-    timer.start()
+    server.faults = {"Release.key": "503 once"}
 
     answer = node.set(repository=repository(server, keys), packages=[TOOL])
 
