@@ -120,9 +120,9 @@ def demo() -> None:
         second = must(play("site.yml again: nothing may change", "2-site-again", "site.yml"), "The second run")
         if second.counts.get("changed") != 0:
             raise Stopped(f"The second run changed {second.counts.get('changed')} things; see {second.log}")
-        report = CHECKOUT / "build" / "report.html"
+        report = CHECKOUT / "build/report/report.html"
         last = must(
-            play("verify.yml", "3-verify", "playbooks/verify.yml", "-e", f"verify_report_path={report}"),
+            play("verify.yml", "3-verify", "playbooks/verify.yml", "-e", f"gpunode_report_dir={report.parent}"),
             "The verification",
         )
         screen(node, first, booted, second, last, report, time.monotonic() - began)
@@ -165,17 +165,11 @@ def screen(
 
 
 def layers(text: str) -> str:
-    """The table that verify.yml printed, wherever in its output it stands."""
-    lines = text.splitlines()
-    for at, line in enumerate(lines):
-        if re.search(r"\blayer\b", line, re.IGNORECASE) and "TASK" not in line:
-            block = []
-            for each in lines[at:]:
-                if not each.strip() or each.startswith(("TASK", "PLAY")):
-                    break
-                block.append(" " + each.strip().strip('",'))
-            return "\n".join(block)
-    return " every layer verified"
+    """The table that verify.yml printed: what stands between its task and the next."""
+    told = re.search(r"^TASK \[report \| What the nodes are\][^\n]*\n(.*?)^TASK ", text, re.MULTILINE | re.DOTALL)
+    lines = told.group(1).splitlines() if told else []
+    shown = [line.strip() for line in lines if line.strip() and not line.startswith(("ok:", "    msg:"))]
+    return "\n".join(f" {line}" for line in shown) or " verify.yml printed no table"
 
 
 if __name__ == "__main__":
