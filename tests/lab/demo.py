@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,8 +169,8 @@ def layers(text: str) -> str:
     """The table that verify.yml printed: what stands between its task and the next."""
     told = re.search(r"^TASK \[report \| What the nodes are\][^\n]*\n(.*?)^TASK ", text, re.MULTILINE | re.DOTALL)
     lines = told.group(1).splitlines() if told else []
-    shown = [line.strip() for line in lines if line.strip() and not line.startswith(("ok:", "    msg:"))]
-    return "\n".join(f" {line}" for line in shown) or " verify.yml printed no table"
+    shown = [line for line in lines if not line.startswith(("ok:", "    msg:"))]
+    return textwrap.indent(textwrap.dedent("\n".join(shown)).strip("\n"), " ") or " verify.yml printed no table"
 
 
 if __name__ == "__main__":
