@@ -229,11 +229,14 @@ def on_a_fleet(table: Table, folder: Path, hosts: int, rounds: int) -> None:
     """Figures of many nodes: one sshd on loopback under many names, in check mode, so that nothing here changes."""
     peer = Path(__file__).resolve().parent / "peer_host.yml"
     with LoopbackFleet(folder) as variables:
+        # The same work for both: one setting that is already so, and no module, since this kernel may have none.
+        settings = {"kernel.pid_max": Path("/proc/sys/kernel/pid_max").read_text().strip()}
         variables = {
             **variables,
             "host_prep_kernel_modules": [],
-            "host_prep_sysctls": {"kernel.pid_max": Path("/proc/sys/kernel/pid_max").read_text().strip()},
-            "peer_modules": ["overlay", "br_netfilter"],
+            "host_prep_sysctls": settings,
+            "peer_modules": [],
+            "peer_sysctls": settings,
         }
         many = inventory(folder, "fleet", {f"n{number:03}": variables for number in range(hosts)})
         arguments = ("--check", "--forks", "20", "--skip-tags", "verify")

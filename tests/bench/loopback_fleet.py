@@ -48,7 +48,8 @@ class LoopbackFleet:
             "ansible_user": os.environ.get("USER", "root"),
             "ansible_become": False,
             "ansible_ssh_private_key_file": str(folder / "user"),
-            # One connection a name, as a real fleet has.
+            # One connection a name, as a real fleet has; none outlives the benchmark for long.
+            "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=15s",
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={folder / 'known'}"
             f" -o ControlPath={folder}/%C-{{{{ inventory_hostname }}}}",
             "ansible_python_interpreter": sys.executable,
