@@ -16,6 +16,13 @@ rm -f build/molecule/*.log
 began=$SECONDS
 if [[ $scenario == all ]]; then
     echo "All scenarios, two nodes at a time; what Ansible says as it goes: build/molecule/<scenario>.log"
+    for file in molecule/*/molecule.yml; do
+        name=$(basename "$(dirname "$file")")
+        : >"build/molecule/$name.log"
+        # ends with this script
+        tail --pid=$$ -n0 -F "build/molecule/$name.log" 2>/dev/null |
+            sed -un "s/.*INFO| \\(PLAY\\|TASK\\) \\[\\(.*\\)\\] \\*.*/  $name: \\2/p" &
+    done
     molecule test --all --workers "${GPUNODE_LAB_WORKERS:-2}" --report
 else
     molecule test --scenario-name "$scenario" --report
