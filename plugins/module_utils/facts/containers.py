@@ -35,6 +35,7 @@ from ..runtime_files import (
     read_toml,
     version_key,
 )
+from ..unit_files import unit_files
 
 NAMES = ("crio", "containerd", "docker", "k3s")
 PROGRAMS = {"crio": "crio", "containerd": "containerd", "docker": "dockerd", "k3s": "k3s"}
@@ -280,16 +281,9 @@ def describe(host: Host, name: str, taken: Look) -> dict[str, Any]:
         own["unit"], own["config_problem"] = files.k3s.service.unit, files.k3s.problem
         default = files.k3s.get("default-runtime")
         own["default_handler"] = default.value if default else own["default_handler"]
-    if own["unit"] and not host_knows(host, own["unit"]):
+    if own["unit"] and not unit_files(host, own["unit"]):
         own["unit"] = None
     return own
-
-
-def host_knows(host: Host, unit: str) -> bool:
-    folders = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system")
-    return any(
-        host.exists(f"{folder}/{unit}") for folder in (*folders, "/usr/lib/systemd/system", "/lib/systemd/system")
-    )
 
 
 def oci_program(host: Host, name: str) -> str | None:
@@ -489,7 +483,7 @@ def toolkit(host: Host) -> dict[str, Any]:
         "version": version,
         "binaries": binaries,
         "config": toolkit_config(host),
-        "refresh_units": [name for name in REFRESH_UNITS if host_knows(host, name)],
+        "refresh_units": [name for name in REFRESH_UNITS if unit_files(host, name)],
     }
 
 
