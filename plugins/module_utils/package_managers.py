@@ -40,7 +40,7 @@ from .packages import (
     compare_rpm,
     contradictions,
     deb822,
-    is_pattern,
+    is_older,
     matches,
     newest,
     parse_locks,
@@ -678,8 +678,8 @@ class Dnf(Manager):
                 raise self.fail(answer)
         older, newer = [], []
         for step in plan.install:
-            down = step.before and step.version and not is_pattern(step.version)
-            (older if down and compare_rpm(step.version, step.before or "") < 0 else newer).append(step)
+            down = step.before and step.version and is_older(step.version, step.before, compare_rpm)
+            (older if down else newer).append(step)
         early, late = [step for step in newer if step.first], [step for step in newer if not step.first]
         for order, steps in (
             ("install", early),
@@ -698,7 +698,7 @@ class Dnf(Manager):
     def hold(self, names: Sequence[str]) -> None:
         if self.request.repository is not None:
             return  # the repository's file does it
-        if not self.host.exists(self.versionlock) and not self.host.exists("/etc/dnf/versionlock.toml"):
+        if not self.host.which("dnf5") and not self.host.exists(self.versionlock):  # dnf 5 brings it along
             raise PackageError(
                 f"{self.request.name}: {', '.join(names)} come from the distribution's own repositories, which can "
                 "only be held by dnf's versionlock plugin, and that is not installed. dnf install "

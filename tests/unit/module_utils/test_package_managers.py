@@ -9,6 +9,7 @@ of their commands are checked here, no more.
 
 from __future__ import annotations
 
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,9 @@ from ansible_collections.gpunode.ready.plugins.module_utils.package_managers imp
 from ansible_collections.gpunode.ready.plugins.module_utils.package_set import check, judge_key, manager_for, plan_for
 from ansible_collections.gpunode.ready.plugins.module_utils.packages import (
     Pin,
+    Plan,
     Repository,
+    Step,
     Wanted,
     parse_ignored,
     parse_yum_repo,
@@ -56,8 +59,6 @@ class Machine(Host):
         )
 
     def write(self, path, text):
-        import pathlib
-
         file = pathlib.Path(self.path(path))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -181,6 +182,38 @@ def test_packages_of_the_distribution_cannot_be_held_without_versionlock_and_tha
 
     with pytest.raises(PackageError, match="versionlock"):
         manager.hold(["containerd"])
+
+
+class Recorded(Dnf):
+    """dnf whose orders are written down instead of run."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.orders = []
+
+    def _must(self, *argv):
+        self.orders.append(list(argv))
+
+
+def test_dnf_5_holds_without_a_plugin_and_before_it_has_locked_anything(machine):
+    machine.write("/usr/bin/dnf5", "")
+    (pathlib.Path(machine.root) / "usr/bin/dnf5").chmod(0o755)
+    manager = Recorded(machine, Request("containerd", (Wanted("containerd"),), held=True))
+
+    manager.hold(["containerd"])
+
+    assert manager.orders == [["versionlock", "add", "containerd"]]
+
+
+@pytest.mark.parametrize(
+    ("before", "order"), [("3:28.5.2-1.el9", "install"), ("3:29.5.0-1.el9", "downgrade"), ("28.5.2-1", "install")]
+)
+def test_dnf_is_asked_to_downgrade_only_where_it_is_one(machine, before, order):
+    manager = Recorded(machine, Request("Docker"))
+
+    manager.transact(Plan(install=(Step("docker-ce", "29.0.1", before, ""),)), {})
+
+    assert manager.orders == [[order, "docker-ce-29.0.1"]]
 
 
 def test_the_enabled_module_stream_is_read_from_dnfs_own_file(machine):
