@@ -307,8 +307,10 @@ def page(report: Mapping[str, Any]) -> str:
     """The whole page."""
     summary = report["summary"]
     cards = "".join(node_card(node, index) for index, node in enumerate(report["nodes"]))
-    policy = f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; base-uri 'none'; "
-    "form-action 'none'"
+    policy = (
+        f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; base-uri 'none'; "
+        "form-action 'none'"
+    )
     simulated = ""
     if summary["simulated"]:
         simulated = (

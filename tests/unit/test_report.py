@@ -77,6 +77,18 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
+def test_the_page_sends_nothing_anywhere():
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page(report(FLEET, WHEN))).group(1)
+
+    assert [rule.split()[0] for rule in policy.split("; ")] == [
+        "default-src",
+        "style-src",
+        "script-src",
+        "base-uri",
+        "form-action",
+    ]
+
+
 def test_nodes_stand_from_worst_to_best_with_their_states():
     nodes = report(FLEET, WHEN)["nodes"]
 
