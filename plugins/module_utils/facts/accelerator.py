@@ -224,7 +224,8 @@ def modprobe_lines(host: Host) -> list[dict[str, Any]]:
 
 
 def _nouveau(host: Host, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    where = sorted({item["path"] for item in lines if re.match(r"blacklist\s+nouveau\s*$", item["text"])})
+    never = r"(blacklist\s+nouveau|install\s+nouveau\s+(/usr)?/bin/(true|false))\s*$"
+    where = sorted({item["path"] for item in lines if re.match(never, item["text"])})
     for parameter in (host.text("/proc/cmdline") or "").split():
         name, _equals, value = parameter.partition("=")
         if name in ("modprobe.blacklist", "module_blacklist", "rd.driver.blacklist") and "nouveau" in value.split(","):

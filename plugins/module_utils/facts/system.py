@@ -22,6 +22,7 @@ from ..host import Host
 PLACES = (
     "/",
     "/boot",
+    "/usr",
     "/var",
     "/var/lib",
     "/var/lib/containerd",
@@ -304,11 +305,18 @@ def unescape(text: str) -> str:
     return re.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found.group(1), 8)), text)
 
 
-def units(host: Host) -> dict[str, Any]:
-    answer = host.run("systemctl", "show", "--property=LoadState,ActiveState,SubState,UnitFileState", "--", *UNITS)
+def unit_name(name: str) -> str:
+    """A unit as systemd itself names it: what has no suffix is a service."""
+    return name if "." in name else f"{name}.service"
+
+
+def units(host: Host, more: Sequence[str] = ()) -> dict[str, Any]:
+    """The state of every unit of ``UNITS`` and of ``more``."""
+    names = list(dict.fromkeys([*UNITS, *map(unit_name, more)]))
+    answer = host.run("systemctl", "show", "--property=LoadState,ActiveState,SubState,UnitFileState", "--", *names)
     if not answer.ok and not answer.out.strip():
         return {"unavailable": answer.err.strip() or f"systemctl show: exit status {answer.rc}"}
-    return unit_states(UNITS, answer.out)
+    return unit_states(names, answer.out)
 
 
 def unit_states(names: Sequence[str], text: str) -> dict[str, Any]:
