@@ -297,7 +297,7 @@ CRIO_DROP_INS = "/etc/crio/crio.conf.d"
 DAEMON_JSON = "/etc/docker/daemon.json"
 OCI_FOLDERS = ("/usr/libexec/crio", "/usr/lib/crio", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 CONMON_FOLDERS = (*OCI_FOLDERS, "/usr/libexec/podman", "/usr/lib/podman")
-STARTS_AT_BOOT = ("enabled", "enabled-runtime", "static", "indirect", "alias", "generated")
+STARTS_AT_BOOT = ("enabled", "static", "indirect", "alias", "generated")
 WORDS_LIMIT = 4000
 SETTLES_SECONDS = 5.0
 # Where nvidia-ctk of 1.18 and 1.19 wrote drop-ins that nothing reads.

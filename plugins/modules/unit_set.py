@@ -133,15 +133,6 @@ ARGUMENTS = {
     "disabled": {"type": "list", "elements": "str", "default": []},
 }
 SYSTEMD_RUNS = "/run/systemd/system"
-# step of the plan -> what systemctl is told
-STEPS = (
-    ("stop", ("stop",)),
-    ("disable", ("disable",)),
-    ("reload", ("daemon-reload",)),
-    ("enable", ("enable",)),
-    ("start", ("start",)),
-    ("restart", ("restart",)),
-)
 
 
 def difference(path, before, after):
@@ -165,23 +156,25 @@ def look(module, files, answer):
 
 def carry_out(module, todo, answer):
     files = {item["path"]: item for item in module.params["files"]}
+    for order in todo.before_files():
+        systemctl(module, order, "No file was changed yet", answer)
     for path in todo.write:
         replace_text(path, files[path]["content"], mode=wanted_mode(files[path]["mode"]))
     for path in todo.remove:
         remove(path)
-    for step, command in STEPS:
-        units = getattr(todo, step)
-        if not units:
-            continue
-        names = [] if step == "reload" else list(units)
-        done = run_command(["systemctl", *command, *names], 120.0)
-        if not done.ok:
-            said = (done.err or done.out).strip()
-            module.fail_json(
-                msg=f"`systemctl {' '.join([*command, *names])}` failed (exit status {done.rc}) and said:"
-                f" {said or 'nothing'}. The files are in place; the next run goes on from here.",
-                **answer,
-            )
+    for order in todo.after_files():
+        systemctl(module, order, "The files are in place", answer)
+
+
+def systemctl(module, order, so_far, answer):
+    done = run_command(["systemctl", *order], 120.0)
+    if not done.ok:
+        said = (done.err or done.out).strip()
+        module.fail_json(
+            msg=f"`systemctl {' '.join(order)}` failed (exit status {done.rc}) and said: {said or 'nothing'}."
+            f" {so_far}; the next run goes on from here.",
+            **answer,
+        )
 
 
 def main() -> None:
@@ -193,7 +186,8 @@ def main() -> None:
         contents = look(module, wants["files"], answer)
         absent = [path for path in wants["absent"] if os.path.lexists(path)]
         answer["diff"].extend(difference(path, read_text(path), "") for path in absent)
-        if units and not os.path.isdir(SYSTEMD_RUNS):
+        systemd = os.path.isdir(SYSTEMD_RUNS)
+        if units and not systemd:
             module.warn(
                 "systemd does not run here (a container, a chroot?): files are written, units left as they are."
             )
@@ -204,17 +198,18 @@ def main() -> None:
             state = states(show.out, units)
         wants = {**wants, **({} if units else {"enabled": [], "started": [], "disabled": []})}
         todo = plan(contents, absent, state, wants["enabled"], wants["started"], wants["disabled"])
+        if not systemd:
+            todo = replace(todo, reload=False)
+        orders = [*todo.before_files(), *todo.after_files()]
         answer.update(
             changed=todo.changed,
             written=list(todo.write),
             removed=list(todo.remove),
-            units=[f"{step} {unit}" for step, _command in STEPS if step != "reload" for unit in getattr(todo, step)],
+            units=[f"{order} {unit}" for order, *named in orders for unit in named],
         )
         if answer["units"]:
             header = "units"
             answer["diff"].append(difference(header, "", "".join(f"{line}\n" for line in answer["units"])))
-        if not units:
-            todo = replace(todo, reload=False)
         if (todo.changed or todo.reload) and not module.check_mode:
             carry_out(module, todo, answer)
     except ValueError as error:
