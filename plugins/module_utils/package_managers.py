@@ -155,6 +155,7 @@ class Manager:
     name = ""
     compare: Compare = staticmethod(compare_rpm)
     locks: tuple[str, ...] = ()
+    log = LOG
 
     def __init__(self, host: Host, request: Request) -> None:
         self.host = host
@@ -169,6 +170,14 @@ class Manager:
     def interrupted(self) -> list[str]:
         """What an interrupted transaction left, beside packages in a broken state."""
         return []
+
+    def _all_installed(self) -> dict[str, Package]:
+        try:
+            return installed_packages(self.host, self.name)
+        except OSError as error:
+            raise PackageError(
+                f"{self.request.name}: what is installed on this node cannot be read: {error}. Nothing was changed."
+            ) from None
 
     # Files
 
@@ -248,7 +257,7 @@ class Manager:
             url=repository.url if repository else "",
             url_variable=repository.url_variable if repository else "",
             now=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-            log_path=LOG,
+            log_path=self.log,
             skew_seconds=self.skew_seconds,
         )
 
@@ -257,15 +266,8 @@ class Manager:
 
     def logged(self, *argv: str, timeout_seconds: float, killable: bool) -> Completed:
         """Run a command into the log. One that must not be killed is left to end by itself when the time is up."""
-        make_folder(os.path.dirname(LOG), 0o750)
-        with contextlib.suppress(OSError):
-            if os.lstat(LOG).st_size > LOG_LIMIT:
-                os.replace(LOG, f"{LOG}.1")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(LOG, flags, 0o640)
+        descriptor = self._open_log(" ".join(argv))
         try:
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            os.write(descriptor, f"\n=== {stamp} {self.request.name}: {' '.join(argv)}\n".encode())
             start = os.fstat(descriptor).st_size
             try:
                 process = subprocess.Popen(
@@ -285,7 +287,7 @@ class Manager:
                     raise PackageError(
                         f"{self.request.name}: {' '.join(argv[:4])} … has run for {timeout_seconds:.0f} s "
                         f"(`timeout_seconds`) and goes on as pid {process.pid}: to kill it would leave packages "
-                        f"half-installed. Its progress: tail -f {LOG}. Run again when it is done."
+                        f"half-installed. Its progress: tail -f {self.log}. Run again when it is done."
                     ) from None
                 rc = 124
                 for order in (signal.SIGTERM, signal.SIGKILL):
@@ -296,17 +298,40 @@ class Manager:
                         break
         finally:
             os.close(descriptor)
-        with open(LOG, "rb") as file:
+        with open(self.log, "rb") as file:
             file.seek(start)
             output = file.read().decode(errors="replace")
         return Completed(rc, output, "")
+
+    def _open_log(self, command: str) -> int:
+        """The log, with a line that says what is run now. Raises ``PackageError`` where it cannot be written."""
+        make_folder(os.path.dirname(self.log), 0o750)
+        with contextlib.suppress(OSError):
+            if os.lstat(self.log).st_size > LOG_LIMIT:
+                os.replace(self.log, f"{self.log}.1")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        try:
+            descriptor = os.open(self.log, flags, 0o640)
+            try:
+                os.write(descriptor, f"\n=== {stamp} {self.request.name}: {command}\n".encode())
+            except OSError:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise PackageError(
+                f"{self.request.name}: {self.log}, where the package manager's words go, cannot be written "
+                f"({error.strerror}), so it was not started: `{command}`. Free space under /var/log, or see who keeps "
+                "the file from being written, then run again."
+            ) from None
+        return descriptor
 
     def too_slow(self, what: str, seconds: float) -> PackageError:
         context = self.context()
         return PackageError(
             f"{self.request.name}: {what} from {context.url or 'the repositories'} was not done within {seconds:.0f} s "
             f"and was stopped; nothing was installed. The server or the way to it is too slow: {context.elsewhere}. "
-            f"Its whole output: {LOG}."
+            f"Its whole output: {self.log}."
         )
 
 
@@ -354,7 +379,7 @@ class Apt(Manager):
     )
 
     def installed(self) -> dict[str, Package]:
-        return installed_packages(self.host, "apt")
+        return self._all_installed()
 
     def interrupted(self) -> list[str]:
         return self.host.glob("/var/lib/dpkg/updates/[0-9]*")
@@ -722,7 +747,7 @@ class Pacman(Manager):
     include = "Include = /etc/pacman.d/gpunode/*.conf"
 
     def installed(self) -> dict[str, Package]:
-        return installed_packages(self.host, "pacman")
+        return self._all_installed()
 
     def holder(self) -> tuple[str, str] | None:
         if not self.host.exists(self.database_lock):

@@ -21,7 +21,6 @@ from .files import WriteError, move_aside, printable, read_text, remove, replace
 from .host import Host
 from .openpgp import WEAK_HASHES, Key, OpenPgpError, armoured, read_keys, spaced
 from .package_managers import (
-    LOG,
     MANAGERS,
     Manager,
     PackageError,
@@ -359,7 +358,7 @@ def _transact(manager: Manager, plan: Plan, installed: Mapping[str, Package]) ->
     after = manager.installed()
     rest = plan_for(manager, after)
     if rest.transacts:
-        raise PackageError(f"{request.name}: {_undone(rest)} The package manager said all was well; see {LOG}.")
+        raise PackageError(f"{request.name}: {_undone(rest)} The package manager said all was well; see {manager.log}.")
     if rest.hold:
         manager.hold(rest.hold)
     if rest.release:

@@ -126,6 +126,46 @@ def test_a_process_that_is_gone_is_still_described():
     assert described(2**22 + 1) == f"pid {2**22 + 1} (its command is unknown)"
 
 
+def test_a_full_disk_is_told_before_a_package_manager_is_started(machine):
+    manager = Manager(machine, Request("CRI-O"))
+    manager.log = "/dev/full"
+
+    with pytest.raises(PackageError) as caught:
+        manager.logged("true", timeout_seconds=5, killable=True)
+
+    for part in ("CRI-O", "/dev/full", "No space left on device", "`true`"):
+        assert part in str(caught.value)
+
+
+def test_a_log_that_is_a_link_is_not_followed(machine, tmp_path):
+    target = tmp_path / "target"
+    target.write_text("")
+    (tmp_path / "packages.log").symlink_to(target)
+    manager = Manager(machine, Request("CRI-O"))
+    manager.log = str(tmp_path / "packages.log")
+
+    with pytest.raises(PackageError, match=r"packages\.log"):
+        manager.logged("true", timeout_seconds=5, killable=True)
+
+    assert target.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers", "words"),
+    [
+        (Apt, {}, "/var/lib/dpkg/status"),
+        (Pacman, {"pacman -Q": Completed(1, "", "error: could not open database\n")}, "could not open database"),
+    ],
+)
+def test_a_list_of_packages_that_cannot_be_read_is_told_in_one_sentence(tmp_path, kind, answers, words):
+    manager = kind(Machine(tmp_path, answers), Request("NVIDIA driver"))
+
+    with pytest.raises(PackageError) as caught:
+        manager.installed()
+
+    assert words in str(caught.value)
+
+
 # --- apt
 
 
