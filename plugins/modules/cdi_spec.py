@@ -163,7 +163,6 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cdi import (
     SPEC_DIRS,
     device_names,
     generate_arguments,
-    loaded_driver,
     read_specs,
 )
 from ansible_collections.gpunode.ready.plugins.module_utils.cdi_generate import (
@@ -174,6 +173,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cdi_generate import 
     plan,
     unread_by,
 )
+from ansible_collections.gpunode.ready.plugins.module_utils.driver_version import loaded_version
 from ansible_collections.gpunode.ready.plugins.module_utils.files import (
     WriteError,
     move_aside,
@@ -309,7 +309,7 @@ def main() -> None:
         answer["devices"] = [name for item in generated for name in device_names(item.data)]
 
         specs = read_specs(host, module.params["spec_dirs"])
-        todo = plan(specs, generated, output, loaded_driver(host))
+        todo = plan(specs, generated, output, loaded_version(host))
         answer["kept"] = [{"path": path, "why": why} for path, why in todo.kept]
         if todo.refusal:
             module.fail_json(msg=f"{todo.refusal} Nothing was changed.", **answer)

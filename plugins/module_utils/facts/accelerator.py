@@ -18,6 +18,7 @@ from typing import Any
 
 from .. import nvml as nvml_binding
 from .. import pci
+from ..driver_version import loaded_version
 from ..host import PATH, Host
 from ..kernel_settings import MODPROBE_FOLDERS, drop_ins
 from ..unit_files import command_line
@@ -145,7 +146,7 @@ def _loaded(host: Host) -> dict[str, Any] | None:
         return None
     references = host.line("/sys/module/nvidia/refcnt")
     return {
-        "version": nvml_binding.loaded_version(host),
+        "version": loaded_version(host),
         "flavour": flavour_of(host.text("/proc/driver/nvidia/version") or ""),
         "refcnt": int(references) if references and references.lstrip("-").isdigit() else None,
     }

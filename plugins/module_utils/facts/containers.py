@@ -9,17 +9,15 @@ socket: CRI for CRI-O, containerd and k3s, the Engine's /info for Docker. One lo
 
 from __future__ import annotations
 
-import http.client
-import json
 import re
-import socket
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import cgroups as drivers
-from ..cri import NOT_CRI, Cri, CriError
+from .. import docker_engine
+from ..cri import NOT_CRI, Cri, CriError, known_handlers
 from ..host import PATH, Host
 from ..runtime_files import (
     RUNC_TYPE,
@@ -152,10 +150,7 @@ def ask_cri(path: str, timeout_seconds: float = ASK_SECONDS) -> Answer:
     info = status["info"].get("config")
     answer = Answer(name=version["runtime_name"] or None, version=version["runtime_version"] or None, info=info)
     answer.conditions = {one["type"]: one for one in status["conditions"]}
-    listed = [one["name"] for one in status["handlers"] if one["name"]]
-    told = dig(info, "containerd", "runtimes") or dig(info, "crio", "Runtimes")
-    if listed or isinstance(told, Mapping):
-        answer.handlers = tuple(sorted({*listed, *(told if isinstance(told, Mapping) and not listed else ())}))
+    answer.handlers = known_handlers(status)
     try:
         answer.driver, answer.how = cri.runtime_config()["cgroup_driver"], "CRI RuntimeConfig"
     except CriError:  # older than the call: its verbose status tells as much
@@ -168,30 +163,12 @@ def ask_cri(path: str, timeout_seconds: float = ASK_SECONDS) -> Answer:
     return answer
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
 def ask_docker(path: str, timeout_seconds: float = ASK_SECONDS) -> Answer:
     """What `docker info` would say, from the Engine itself."""
-    connection = _UnixConnection(path, timeout_seconds)
     try:
-        connection.request("GET", "/info")
-        reply = connection.getresponse()
-        info = json.loads(reply.read(1 << 24))
-    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-        return Answer(problem=f"{path}: {error or type(error).__name__}", reason="failed")
-    finally:
-        connection.close()
-    if reply.status != 200 or not isinstance(info, dict):
-        return Answer(problem=f"{path}: HTTP status {reply.status}", reason="failed")
+        info = docker_engine.info(path, timeout_seconds)
+    except docker_engine.EngineError as error:
+        return Answer(problem=str(error), reason="failed")
     runtimes = info.get("Runtimes")
     return Answer(
         version=info.get("ServerVersion"),
