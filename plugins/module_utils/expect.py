@@ -35,9 +35,11 @@ EXPECT: dict[str, Any] = {
 
 
 def expectations(given: dict[str, Any] | None) -> dict[str, Any]:
-    """The defaults with what was given put over them. Raises ``ValueError`` naming every key that is unknown."""
+    """The defaults with what was given put over them. Raises ``ValueError`` for what cannot be one."""
     given = {key: value for key, value in (given or {}).items() if value is not None}
     unknown = sorted(set(given) - set(EXPECT))
     if unknown:
         raise ValueError(f"unknown expectations: {', '.join(unknown)} (known: {', '.join(EXPECT)})")
+    if not isinstance(given.get("services", []), (list, tuple)):
+        raise ValueError(f"services: expected a list of systemd units, got {given['services']!r}")
     return {**EXPECT, **given}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,26 @@ def test_a_repository_follows_the_mirror_at_the_same_address_as_its_role():
         if variable.endswith("_repository_base_url"):
             default = options(role_of(variable))[variable]["default"]
             assert default.removeprefix("https://") in ROLES[variable]
+
+
+def set_by(tasks: list) -> Iterator[str]:
+    """The names that tasks register or set as facts."""
+    for task in tasks or []:
+        if "register" in task:
+            yield task["register"]
+        yield from (name for name in task.get("ansible.builtin.set_fact") or {} if name != "cacheable")
+        for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks"):
+            yield from set_by(task.get(part))
+
+
+TASK_FILES = sorted([*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")])
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_tasks_remember_does_not_look_like_an_option(path):
+    """Preflight refuses unknown variables that begin with our prefixes: a name of our own must not be one."""
+    tasks = yaml.safe_load(path.read_text())
+
+    names = list(set_by(tasks)) if isinstance(tasks, list) else []
+
+    assert [name for name in names if not name.startswith("__")] == []
