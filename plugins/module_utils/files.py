@@ -68,6 +68,16 @@ def printable(text: str | None) -> str:
     return (text or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def difference(header: str, before: str | None, after: str | None) -> dict[str, str]:
+    """One part of what a module answers under ``diff``. ``header`` is a path, or says what is compared."""
+    return {
+        "before_header": header,
+        "after_header": header,
+        "before": printable(before),
+        "after": printable(after),
+    }
+
+
 def replace_text(
     path: str,
     text: str,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .facts.packaging import refuses_sha1
-from .files import WriteError, move_aside, printable, read_text, remove, replace_text
+from .files import WriteError, difference, move_aside, read_text, remove, replace_text
 from .host import Host
 from .openpgp import WEAK_HASHES, Key, OpenPgpError, armoured, read_keys, spaced
 from .package_managers import (
@@ -402,8 +402,8 @@ def _predict(
     key_url = request.repository.key_url if request.repository else ""
     for file in changed:
         unknown = f"(the key at {key_url}, once its fingerprint is checked)\n"
-        outcome.diff.append(_file_diff(file.path, file.before, unknown if file.after is None else file.after))
-    outcome.diff += [_file_diff(path, read_text(path), "") for path in aside]
+        outcome.diff.append(difference(file.path, file.before, unknown if file.after is None else file.after))
+    outcome.diff += [difference(path, read_text(path), "") for path in aside]
     outcome.diff += _package_diff(installed, _foreseen(plan, versions, installed))
 
 
@@ -441,18 +441,9 @@ def _tell(
     ]
     outcome.held = [name for name, item in after.items() if item.held and not (name in before and before[name].held)]
     outcome.released = [name for name, item in before.items() if item.held and name in after and not after[name].held]
-    outcome.diff = [_file_diff(file.path, file.before, file.after) for file in files if file.changed]
-    outcome.diff += [_file_diff(path, f"{path}\n", f"{path}.disabled\n") for path in aside]
+    outcome.diff = [difference(file.path, file.before, file.after) for file in files if file.changed]
+    outcome.diff += [difference(path, f"{path}\n", f"{path}.disabled\n") for path in aside]
     outcome.diff += _package_diff(before, after)
-
-
-def _file_diff(path: str, before: str | None, after: str | None) -> dict[str, str]:
-    return {
-        "before_header": path,
-        "after_header": path,
-        "before": printable(before),
-        "after": printable(after),
-    }
 
 
 def _package_diff(before: Mapping[str, Package], after: Mapping[str, Package]) -> list[dict[str, str]]:
@@ -466,14 +457,7 @@ def _package_diff(before: Mapping[str, Package], after: Mapping[str, Package]) -
     unlike = sorted(name for name in {*before, *after} if line(before.get(name)) != line(after.get(name)))
     if not unlike:
         return []
-    return [
-        {
-            "before_header": "packages",
-            "after_header": "packages",
-            "before": lines(before, unlike),
-            "after": lines(after, unlike),
-        }
-    ]
+    return [difference("packages", lines(before, unlike), lines(after, unlike))]
 
 
 def reboot_hint(host: Host) -> str:

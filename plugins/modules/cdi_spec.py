@@ -176,6 +176,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cdi_generate import 
 from ansible_collections.gpunode.ready.plugins.module_utils.driver_version import loaded_version
 from ansible_collections.gpunode.ready.plugins.module_utils.files import (
     WriteError,
+    difference,
     move_aside,
     read_text,
     remove,
@@ -204,10 +205,6 @@ ARGUMENTS = {
     "nvidia_ctk": {"type": "path"},
     "timeout_seconds": {"type": "int", "default": 60},
 }
-
-
-def difference(path, before, after):
-    return {"before_header": path, "after_header": path, "before": before, "after": after}
 
 
 def absent(module, host, answer):

@@ -88,8 +88,7 @@ debugfs_mounted:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpunode.ready.plugins.module_utils import kernel_settings
-from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, printable
+from ansible_collections.gpunode.ready.plugins.module_utils import files, kernel_settings
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 
 ARGUMENTS = {
@@ -102,29 +101,14 @@ ARGUMENTS = {
 
 def difference(todo: kernel_settings.Plan) -> list[dict[str, str]]:
     """The files that change, and what is in force, which no file shows."""
-    shown = [
-        {
-            "before_header": change.path,
-            "after_header": change.path,
-            "before": printable(change.before),
-            "after": printable(change.after),
-        }
-        for change in todo.files
-    ]
+    shown = [files.difference(change.path, change.before, change.after) for change in todo.files]
     if todo.load or todo.set or todo.mount_debugfs:
         after = [f"module {name}" for name in todo.load]
         after += [f"{key} = {value}" for key, _before, value in todo.set]
         after += [f"mounted {kernel_settings.DEBUGFS}"] if todo.mount_debugfs else []
         before = [f"{key} = {value}" for key, value, _after in todo.set if value is not None]
-        header = "the running kernel"
-        shown.append(
-            {
-                "before_header": header,
-                "after_header": header,
-                "before": "".join(f"{line}\n" for line in before),
-                "after": "".join(f"{line}\n" for line in after),
-            }
-        )
+        lines = ("".join(f"{line}\n" for line in side) for side in (before, after))
+        shown.append(files.difference("the running kernel", *lines))
     return shown
 
 
@@ -137,7 +121,7 @@ def main() -> None:
     host = Host()
     try:
         todo = kernel_settings.plan(host, want)
-    except WriteError as error:
+    except files.WriteError as error:
         module.fail_json(msg=f"{error} Nothing was changed.")
     for warning in todo.warnings:
         module.warn(warning)

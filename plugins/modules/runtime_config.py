@@ -280,7 +280,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils import runtime_config as core
 from ansible_collections.gpunode.ready.plugins.module_utils.config_transaction import STATE, Change, Transaction
-from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, printable, read_text
+from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, difference, read_text
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 from ansible_collections.gpunode.ready.plugins.module_utils.runtime_health import Health, cri_health, docker_health
 from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError
@@ -869,14 +869,7 @@ class Convergence:
             old = self._read(change.path)
             action = "removed" if change.text is None else "created" if old is None else "changed"
             self.result["files"].append({"path": change.path, "action": action})
-            diffs.append(
-                {
-                    "before": printable(old),
-                    "after": printable(change.text),
-                    "before_header": change.path,
-                    "after_header": change.path,
-                }
-            )
+            diffs.append(difference(change.path, old, change.text))
         for path, aside in self.moves:
             self.result["files"].append({"path": path, "action": "disabled"})
             diffs.append({"before": f"{path}\n", "after": f"{aside}\n", "before_header": path, "after_header": aside})

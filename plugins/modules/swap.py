@@ -75,8 +75,7 @@ moved:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpunode.ready.plugins.module_utils import fstab, swap
-from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, printable
+from ansible_collections.gpunode.ready.plugins.module_utils import files, fstab, swap
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 
 ARGUMENTS = {
@@ -93,28 +92,13 @@ ARGUMENTS = {
 def difference(state: swap.State, todo: swap.Plan) -> list[dict[str, str]]:
     """The files that change, and the state that no file shows."""
     parts = [(path, edit) for path, edit in ((fstab.FSTAB, todo.fstab), (swap.CRON_FILE, todo.cron)) if edit.changed]
-    shown = [
-        {
-            "before_header": path,
-            "after_header": path,
-            "before": printable(edit.before),
-            "after": printable(edit.after),
-        }
-        for path, edit in parts
-    ]
+    shown = [files.difference(path, edit.before, edit.after) for path, edit in parts]
     masks = [*todo.mask_units, *todo.mask_zram]
     if todo.swapoff or todo.stop or masks:
         before = [f"swap on: {area.path}" for area in state.live if area.path in todo.swapoff]
         after = [f"masked: {path}" for path in masks]
-        header = "swap in use, masked units"
-        shown.append(
-            {
-                "before_header": header,
-                "after_header": header,
-                "before": "".join(f"{line}\n" for line in before),
-                "after": "".join(f"{line}\n" for line in after),
-            }
-        )
+        lines = ("".join(f"{line}\n" for line in side) for side in (before, after))
+        shown.append(files.difference("swap in use, masked units", *lines))
     return shown
 
 
@@ -123,7 +107,7 @@ def main() -> None:
     host = Host()
     try:
         state = swap.look(host)
-    except WriteError as error:
+    except files.WriteError as error:
         module.fail_json(msg=f"{error} Nothing was changed.")
     todo = swap.plan(state, module.params["layers"])
     for warning in todo.warnings:

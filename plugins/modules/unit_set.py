@@ -108,7 +108,7 @@ from dataclasses import replace
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils.files import (
     WriteError,
-    printable,
+    difference,
     read_text,
     remove,
     replace_text,
@@ -133,10 +133,6 @@ ARGUMENTS = {
     "disabled": {"type": "list", "elements": "str", "default": []},
 }
 SYSTEMD_RUNS = "/run/systemd/system"
-
-
-def difference(path, before, after):
-    return {"before_header": path, "after_header": path, "before": printable(before), "after": printable(after)}
 
 
 def look(module, files, answer):
