@@ -258,8 +258,9 @@ def _literal(pattern: str, name: str) -> str:
 
 def _area_of(unit: str) -> str:
     """The path that a swap unit is named after, as systemd-escape(1) --path writes it."""
-    path = unit[: -len(".swap")].replace("-", "/")
-    return "/" + re.sub(r"\\x([0-9a-fA-F]{2})", lambda found: chr(int(found.group(1), 16)), path)
+    path = unit[: -len(".swap")].replace("-", "/").encode("utf-8", "surrogateescape")
+    plain = re.sub(rb"\\x([0-9a-fA-F]{2})", lambda found: bytes([int(found.group(1), 16)]), path)
+    return "/" + plain.decode("utf-8", "surrogateescape")
 
 
 def _unescape(text: str) -> str:
