@@ -131,14 +131,18 @@ def remedy(finding: Mapping[str, Any]) -> str:
     return told
 
 
+def tone_of(item: Mapping[str, Any]) -> str:
+    return {"fatal": "failed", "degraded": "degraded"}.get(item["severity"], "minor")
+
+
 def finding(item: Mapping[str, Any], opened: bool) -> str:
-    tone = {"fatal": "failed", "degraded": "degraded"}.get(item["severity"], "minor")
+    tone = tone_of(item)
     consequences = item.get("consequences") or []
     hence = ""
     if consequences:
         rows = "".join(
             '<li><span class="pill '
-            f'{"failed" if other["severity"] == "fatal" else "degraded"}">{esc(other["layer"])}</span>'
+            f'{tone_of(other)}">{esc(other["layer"])}</span>'
             f"<div><code>{esc(other['id'])}</code><p>{prose(other['cause'])}</p></div></li>"
             for other in consequences
         )
