@@ -20,6 +20,7 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 try:  # every Linux has it; a controller on another system imports this file only to document modules
     import fcntl
@@ -66,6 +67,14 @@ def read_text(path: str) -> str | None:
 def printable(text: str | None) -> str:
     """A text from ``read_text`` made fit for a module's answer, where bytes that are no UTF-8 cannot go."""
     return (text or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def octal(value: Any) -> int:
+    """A mode as people write it: "0644", "644". Raises ``ValueError`` with what is none."""
+    text = str(value).strip()
+    if not re.fullmatch("[0-7]{3,4}", text):
+        raise ValueError(text)
+    return int(text, 8)
 
 
 def difference(header: str, before: str | None, after: str | None) -> dict[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 PROPERTIES = ("Id", "Names", "LoadState", "UnitFileState", "ActiveState", "NeedDaemonReload")
 # `enabled-runtime` ends with this boot, so it is neither enabled nor in need of being disabled.
@@ -99,12 +98,3 @@ def plan(
         start=tuple(unit for unit in started if is_now(unit, "ActiveState") != "active" and unit not in anew),
         restart=tuple(unit for unit in started if unit in anew),
     )
-
-
-def wanted_mode(value: Any) -> int:
-    """A mode as people write it: "0644" or 0644 as YAML reads it. Raises ``ValueError``."""
-    text = str(value).strip()
-    number = int(text, 8)
-    if not 0 <= number <= 0o7777:
-        raise ValueError(text)
-    return number

@@ -280,7 +280,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils import runtime_config as core
 from ansible_collections.gpunode.ready.plugins.module_utils.config_transaction import STATE, Change, Transaction
-from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, difference, read_text
+from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, difference, octal, read_text
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 from ansible_collections.gpunode.ready.plugins.module_utils.runtime_health import Health, cri_health, docker_health
 from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError
@@ -540,7 +540,10 @@ class Convergence:
         self.plan = decide[self.runtime]()
         self.conflicts += self.plan.conflicts
         self.kept += self.plan.kept
-        modes = {entry["path"]: int(entry["mode"], 8) for entry in params["files"]}
+        try:
+            modes = {entry["path"]: octal(entry["mode"]) for entry in params["files"]}
+        except ValueError as error:
+            raise core.ConfigError(f"files: the mode {error} is not octal, such as 0644.") from None
         quiet = {entry["path"] for entry in params["files"] if not entry["restart"]}
         shared = (core.CONTAINERD_ROOT, DAEMON_JSON)
         for path, text in self.plan.files.items():
@@ -665,23 +668,22 @@ class Convergence:
             if entry["path"] != DAEMON_JSON:
                 files[entry["path"]] = core.HEADER + (entry["content"] or "")
                 continue
-            must = core.docker_settings(core.given(entry["settings"]), self.version)
+            current = core.read_json(DAEMON_JSON, text or "")
+            must = core.docker_settings(core.given(entry["settings"]), self.version, current)
             others = sorted(set(self._mirrors() or {}) - {"docker.io"})
             if others:
                 kept.append(f"Docker can mirror docker.io only: mirrors of {', '.join(others)} have no effect")
             handler, drop = core.given(entry["handler"]), {}
             if handler:
                 must = core.merged(must, core.docker_handler(handler))
-                must = core.merged(must, core.docker_settings({"cdi": handler.get("cdi")}, self.version))
+                must = core.merged(must, core.docker_settings({"cdi": handler.get("cdi")}, self.version, current))
                 drop = {} if handler.get("default") else {"default-runtime": handler["name"]}
             if entry["content"] is not None:
                 must = core.merged(must, core.read_json(f"content of {DAEMON_JSON}", entry["content"]))
             must = core.merged(core.merged(must, entry["json_merge"] or {}), entry["config"] or {})
             if self._mirrors() == {} and "registry-mirrors" in memory:
                 must.setdefault("registry-mirrors", [])  # ours go, the user's stay
-            may = core.docker_defaults(
-                core.read_json(DAEMON_JSON, text or ""), must, entry["json_defaults"] or {}, memory
-            )
+            may = core.docker_defaults(current, must, entry["json_defaults"] or {}, memory)
             plan = core.merge_json(DAEMON_JSON, text, must, may, memory, drop)
             text, memory = plan.files[DAEMON_JSON], plan.memory or {}
             conflicts += plan.conflicts

@@ -109,12 +109,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils.files import (
     WriteError,
     difference,
+    octal,
     read_text,
     remove,
     replace_text,
 )
 from ansible_collections.gpunode.ready.plugins.module_utils.host import run_command
-from ansible_collections.gpunode.ready.plugins.module_utils.unit_set import PROPERTIES, plan, states, wanted_mode
+from ansible_collections.gpunode.ready.plugins.module_utils.unit_set import PROPERTIES, plan, states
 
 ARGUMENTS = {
     "files": {
@@ -141,7 +142,7 @@ def look(module, files, answer):
     for item in files:
         path, before = item["path"], read_text(item["path"])
         mode = stat.S_IMODE(os.stat(path).st_mode) if before is not None else None
-        text_differs, mode_differs = before != item["content"], mode != wanted_mode(item["mode"])
+        text_differs, mode_differs = before != item["content"], mode != octal(item["mode"])
         found[path] = (text_differs, mode_differs)
         if text_differs:
             answer["diff"].append(difference(path, before, item["content"]))
@@ -155,7 +156,7 @@ def carry_out(module, todo, answer):
     for order in todo.before_files():
         systemctl(module, order, "No file was changed yet", answer)
     for path in todo.write:
-        replace_text(path, files[path]["content"], mode=wanted_mode(files[path]["mode"]))
+        replace_text(path, files[path]["content"], mode=octal(files[path]["mode"]))
     for path in todo.remove:
         remove(path)
     for order in todo.after_files():

@@ -324,3 +324,15 @@ def test_any_bytes_are_written_back_as_they_were(tmp_path, data):
 def test_every_error_says_that_the_old_file_is_intact():
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
         assert "The old file is intact" in files._reason("/nowhere/file", OSError(number, os.strerror(number)))
+
+
+@pytest.mark.parametrize("mode", ["rwx", "0999", "-1", "100000", "", "0o644", "6 4 4", "0_6_4"])
+def test_what_is_no_mode_is_refused_by_name(mode):
+    with pytest.raises(ValueError) as caught:
+        files.octal(mode)
+
+    assert str(caught.value) == mode
+
+
+def test_a_mode_is_read_as_people_write_it():
+    assert (files.octal("0644"), files.octal("755"), files.octal(600)) == (0o644, 0o755, 0o600)

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils import unit_set
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,9 +105,3 @@ def test_a_unit_asked_for_by_another_of_its_names_is_found():
 @given(st.text())
 def test_no_text_makes_reading_states_raise(text):
     assert set(unit_set.states(text, ["a.service"])) == {"a.service"}
-
-
-@pytest.mark.parametrize("mode", ["rwx", "0999", "-1", "100000"])
-def test_what_is_no_mode_is_refused(mode):
-    with pytest.raises(ValueError, match=mode):
-        unit_set.wanted_mode(mode)
