@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 import stat
@@ -328,10 +329,8 @@ def test_every_error_says_that_the_old_file_is_intact():
 
 @pytest.mark.parametrize("mode", ["rwx", "0999", "-1", "100000", "", "0o644", "6 4 4", "0_6_4"])
 def test_what_is_no_mode_is_refused_by_name(mode):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=f"^{re.escape(mode)}$"):
         files.octal(mode)
-
-    assert str(caught.value) == mode
 
 
 def test_a_mode_is_read_as_people_write_it():
