@@ -75,7 +75,23 @@ def kernel(host: Host) -> dict[str, Any]:
             "mounted": settings.debugfs_mounted(host),
             "in_fstab": any(entry.type == "debugfs" for entry in fstab.entries(host.text(fstab.FSTAB) or "")),
         },
+        "initramfs": initramfs(host, release),
         "releases": sorted(set(host.list("/lib/modules")) | set(host.list("/usr/lib/modules"))),
+    }
+
+
+def initramfs(host: Host, release: str) -> dict[str, Any] | None:
+    """The running kernel's initramfs, and the drop-ins of modprobe.d that it cannot know, because they are newer."""
+    package = host.line(f"/lib/modules/{release}/pkgbase")  # Arch names images after the kernel's package
+    names = (f"initrd.img-{release}", f"initramfs-{release}.img", f"initrd-{release}", f"initramfs-{package}.img")
+    path = next((f"/boot/{name}" for name in names if host.exists(f"/boot/{name}")), None)
+    made = host.stat(path) if path else None
+    if path is None or made is None:
+        return None
+    changed = {file: host.stat(file) for file in settings.drop_ins(host, settings.MODPROBE_FOLDERS)}
+    return {
+        "path": path,
+        "older_than": sorted(file for file, state in changed.items() if state and state.st_mtime > made.st_mtime),
     }
 
 
