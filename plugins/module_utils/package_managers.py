@@ -22,13 +22,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from .facts.packaging import apt_files, held_patterns, installed_packages
+from .facts.packaging import apt_files, installed_packages
 from .files import make_folder, remove, replace_text
 from .host import PATH, Completed, Host
 from .package_failures import Context, explain, last_words, may_be_stale, recognise
 from .packages import (
     MANAGED,
-    RPM_FORMAT,
     Compare,
     Package,
     Pin,
@@ -46,9 +45,7 @@ from .packages import (
     parse_locks,
     parse_madison,
     parse_removed,
-    parse_rpm,
     preferences,
-    with_holds,
     yum_repo,
 )
 
@@ -165,19 +162,17 @@ class Manager:
     # What there is
 
     def installed(self) -> dict[str, Package]:
-        raise NotImplementedError
-
-    def interrupted(self) -> list[str]:
-        """What an interrupted transaction left, beside packages in a broken state."""
-        return []
-
-    def _all_installed(self) -> dict[str, Package]:
+        """Every package of the node. rpm's own patterns are no help: they know no versions, and [!c] means ! or c."""
         try:
             return installed_packages(self.host, self.name)
         except OSError as error:
             raise PackageError(
                 f"{self.request.name}: what is installed on this node cannot be read: {error}. Nothing was changed."
             ) from None
+
+    def interrupted(self) -> list[str]:
+        """What an interrupted transaction left, beside packages in a broken state."""
+        return []
 
     # Files
 
@@ -377,9 +372,6 @@ class Apt(Manager):
         "/var/lib/apt/lists/lock",
         "/var/cache/apt/archives/lock",
     )
-
-    def installed(self) -> dict[str, Package]:
-        return self._all_installed()
 
     def interrupted(self) -> list[str]:
         return self.host.glob("/var/lib/dpkg/updates/[0-9]*")
@@ -622,16 +614,6 @@ class Dnf(Manager):
     )
     versionlock = "/etc/dnf/plugins/versionlock.list"
 
-    def installed(self) -> dict[str, Package]:
-        names = [item.name for item in self.request.wanted]
-        asked = [*names, *self.request.absent, *self.request.hold_also]
-        if not asked:
-            return {}
-        answer = self.host.run("rpm", "-qa", "--qf", RPM_FORMAT, *asked, timeout_seconds=60)
-        if not answer.ok:
-            raise PackageError(f"{self.request.name}: rpm -qa: {last_words(answer.err or answer.out)}")
-        return with_holds(parse_rpm(answer.out), held_patterns(self.host))
-
     def holder(self) -> tuple[str, str] | None:
         for path in self.pid_files:
             pid = self.host.line(path)
@@ -745,9 +727,6 @@ class Pacman(Manager):
     name = "pacman"
     database_lock = "/var/lib/pacman/db.lck"
     include = "Include = /etc/pacman.d/gpunode/*.conf"
-
-    def installed(self) -> dict[str, Package]:
-        return self._all_installed()
 
     def holder(self) -> tuple[str, str] | None:
         if not self.host.exists(self.database_lock):

@@ -214,7 +214,24 @@ def test_what_a_repository_file_excludes_counts_as_held(tmp_path):
     plan = plan_for(Dnf(machine, request), Dnf(machine, request).installed())
 
     assert plan.nothing
-    assert machine.asked == [["rpm", "-qa", "--qf", machine.asked[0][3], "cri-o", "cri-tools"]]
+    assert machine.asked == [["rpm", "-qa", "--qf", machine.asked[0][3]]]
+
+
+def test_the_headers_of_the_running_kernel_are_found_by_their_version(tmp_path):
+    text = "kernel-devel\t5.14.0-503.el9\tx86_64\nkernel-devel\t5.14.0-570.el9\tx86_64\n"
+    machine = Machine(tmp_path, {"rpm -qa": Completed(0, text, "")})
+    manager = Dnf(machine, Request("NVIDIA driver", (Wanted("kernel-devel-5.14.0-503.el9"),)))
+
+    assert plan_for(manager, manager.installed()).nothing
+    assert machine.asked == [["rpm", "-qa", "--qf", machine.asked[0][3]]]  # given that name, rpm would find nothing
+
+
+def test_what_a_pattern_excludes_is_not_held(tmp_path):
+    text = "".join(f"{name}\t580-1\tx86_64\n" for name in ("nvidia-open", "nvidia-settings", "nvidia-ctk"))
+    machine = Machine(tmp_path, {"rpm -qa": Completed(0, text, "")})
+    request = Request("NVIDIA driver", (Wanted("nvidia-open"),), CRIO, held=True, hold_also=("nvidia-[!c]*",))
+
+    assert plan_for(Dnf(machine, request), Dnf(machine, request).installed()).hold == ("nvidia-open", "nvidia-settings")
 
 
 def test_packages_of_the_distribution_cannot_be_held_without_versionlock_and_that_is_said(machine):
