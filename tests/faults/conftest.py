@@ -4,8 +4,7 @@
 """Faults injected for real on a lab node, and what must then happen.
 
 One node is converged once a session; each test injects its fault, looks at what the run says and does, and leaves the
-node healthy, which the next test's first look proves. Outcomes go to build/reliability.json, from which
-docs/reliability.md is made: a case that was not run is missing there, never typed in.
+node healthy, which the next test's first look proves. tests/conftest.py keeps the outcomes.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from demo import fixtures_inventory
 from node import Node
 
 BIN = Path(sys.executable).parent
-RESULTS = ROOT / "build/reliability.json"
 
 
 @dataclass(frozen=True)
@@ -125,39 +123,3 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     yield lab
     if "GPUNODE_FAULT_NODE" not in os.environ:
         node.down()
-
-
-@pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
-    """Keeps a figure for docs/reliability.md beside the test's case."""
-    kept: dict[str, Any] = {}
-    request.node.figures = kept
-
-    def keep(name: str, value: Any) -> None:
-        kept[name] = value
-
-    return keep
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "case(number, fault): the case of docs/reliability.md that a test injects")
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
-    outcome = yield
-    report = outcome.get_result()
-    marker = item.get_closest_marker("case")
-    if marker is None or (report.when != "call" and report.passed):
-        return
-    rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    number, fault = marker.args
-    rows[item.nodeid.rpartition("/")[2]] = {
-        "case": number,
-        "fault": fault,
-        "outcome": report.outcome,
-        "seconds": round(report.duration, 1),
-        "figures": getattr(item, "figures", {}),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.stage("guest")
+
 DRIFT = """
 set -e
 fallocate -l 64M /swap.drift && chmod 600 /swap.drift && mkswap -q /swap.drift && swapon /swap.drift

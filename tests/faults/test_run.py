@@ -12,6 +12,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.stage("guest")
+
 UNDO = (
     "rm -f /etc/sysctl.d/99-gpunode.conf /etc/modules-load.d/gpunode.conf /var/run/cdi/nvidia.yaml /etc/cdi/nvidia.yaml"
 )

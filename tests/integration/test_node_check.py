@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.stage("process")
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
@@ -113,6 +115,7 @@ def test_verify_tells_of_every_node_and_writes_the_report(tmp_path):
 
 @pytest.mark.parametrize("limit", ["other", "nobody"])
 @pytest.mark.parametrize("name", ["verify", "repair"])
+@pytest.mark.case(4, "--limit leaves no node: verify.yml, repair.yml")
 def test_a_limit_that_leaves_no_node_fails(tmp_path, name, limit):
     done = playbook(tmp_path, name, {"here": {}}, "--limit", limit)
 

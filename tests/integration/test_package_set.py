@@ -34,6 +34,7 @@ PROGRAMS = ("gpg", "dpkg-deb", "mount", "chroot", "mmdebstrap")
 MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 
 pytestmark = [
+    pytest.mark.stage("root"),
     pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: bash tests/lab/install_packages.sh"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount and chroot"),
 ]
@@ -362,6 +363,7 @@ def test_check_mode_on_a_bare_node_predicts_the_change_and_makes_none(node, serv
     assert "+Signed-By: /etc/apt/keyrings/tests.asc" in predicted["words"]
 
 
+@pytest.mark.case(14, "a held package whose binary is gone")
 def test_a_package_whose_binary_is_gone_is_installed_again_though_it_is_held(node, server, keys):
     node.set(repository=repository(server, keys), packages=[TOOL], held=True)
     node.path("/usr/bin/gpunode-tool").unlink()
@@ -373,6 +375,7 @@ def test_a_package_whose_binary_is_gone_is_installed_again_though_it_is_held(nod
     assert node.state("gpunode-tool") == "hold ok installed 1.36.3-1.1"
 
 
+@pytest.mark.case(14, "a binary that no reinstallation brings")
 def test_a_binary_that_no_reinstallation_brings_is_said_and_not_tried_for_ever(node, server, keys):
     tool = {**TOOL, "binaries": ["/usr/bin/gpunode-other"]}
 
@@ -451,6 +454,7 @@ def test_a_vendors_own_source_file_makes_way(node, server, keys):
         ("sha1", "sha1", "certified with SHA-1 only"),
     ],
 )
+@pytest.mark.case(17, "a key that is expired, unknown, or signed with SHA-1")
 def test_a_bad_key_stops_everything_before_the_first_change(node, server, keys, gpg, key, told, said):
     (server.folder / "Release.key").write_bytes(gpg("--armor", "--export", keys[key]))
     before = node.files()
@@ -483,6 +487,7 @@ def test_a_key_that_nobody_named_is_not_written_beside_one_that_was(node, server
     assert keys["other"] not in shown
 
 
+@pytest.mark.case(17, "a repository signed by another key")
 def test_a_repository_signed_by_another_key_is_refused_and_its_files_taken_away(node, server, keys, gpg):
     publish(server.folder, gpg, keys["other"])
     (server.folder / "Release.key").write_bytes(gpg("--armor", "--export", keys["good"]))
@@ -512,6 +517,7 @@ def test_a_repository_signed_by_another_key_is_refused_and_its_files_taken_away(
         (".deb", "truncated", ""),
     ],
 )
+@pytest.mark.case(16, "404, 503, stalled, truncated, tampered, a web page instead: key, lists, package")
 def test_a_failing_download_names_the_url_and_its_variable(node, server, keys, end, fault, said):
     server.faults = {end: fault}
     if end == "InRelease":
@@ -529,6 +535,7 @@ def test_a_failing_download_names_the_url_and_its_variable(node, server, keys, e
     assert time.monotonic() - start < 60
 
 
+@pytest.mark.case(16, "a repository that stalls")
 def test_a_stalled_repository_is_given_up_in_time(node, server, keys):
     server.faults = {"InRelease": "stall", "Release": "stall"}
     start = time.monotonic()
@@ -541,6 +548,7 @@ def test_a_stalled_repository_is_given_up_in_time(node, server, keys):
     assert not node.path("/etc/apt/sources.list.d/tests.sources").exists()
 
 
+@pytest.mark.case(16, "a server that is busy once")
 def test_a_server_that_was_busy_once_is_asked_again(node, server, keys):
     server.faults = {"Release.key": "503 once"}
 
@@ -560,6 +568,7 @@ def test_a_version_that_cannot_be_had_is_named_with_those_that_can(node, server,
 # --- The clock
 
 
+@pytest.mark.case(21, "the clock is a day behind a repository's date")
 def test_a_clock_that_is_a_day_behind_is_blamed(node, server, keys, gpg):
     publish(server.folder, gpg, keys["good"], date=time.time() + DAY)
 
@@ -570,6 +579,7 @@ def test_a_clock_that_is_a_day_behind_is_blamed(node, server, keys, gpg):
     assert time.strftime("%Y-%m-%d", time.gmtime()) in answer["msg"]
 
 
+@pytest.mark.case(21, "a repository past its date")
 def test_a_repository_past_its_date_names_clock_and_mirror(node, server, keys, gpg):
     publish(server.folder, gpg, keys["good"], date=time.time() - 9 * DAY, valid_until=time.time() - 2 * DAY)
 
@@ -622,6 +632,7 @@ def authority(tmp_path, node):
 
 @pytest.mark.parametrize(("starts", "ends", "words"), [(1, 90, "not yet valid"), (-90, -1, "expired")])
 @pytest.mark.parametrize(("skew", "blamed"), [(DAY, True), (0, False)])
+@pytest.mark.case(21, "a TLS certificate out of date, the clock right and wrong")
 def test_the_clock_is_blamed_for_a_certificate_out_of_date_only_where_it_is_wrong(
     node, server, keys, authority, starts, ends, words, skew, blamed
 ):
@@ -661,6 +672,7 @@ def lock_held(node, seconds):
         process.wait()
 
 
+@pytest.mark.case(12, "dpkg's lock is held for some seconds")
 def test_a_lock_that_is_released_in_time_is_waited_for(node, server, keys):
     with lock_held(node, 6):
         answer = node.set(repository=repository(server, keys), packages=[TOOL], lock_timeout_seconds=60)
@@ -668,6 +680,7 @@ def test_a_lock_that_is_released_in_time_is_waited_for(node, server, keys):
     assert answer.get("installed") == {"gpunode-tool": "1.36.3-1.1"}, answer
 
 
+@pytest.mark.case(12, "dpkg's lock is never released")
 def test_a_lock_that_is_never_released_names_its_holder(node, server, keys):
     before = node.files()
     with lock_held(node, 600) as holder:
@@ -685,6 +698,7 @@ def break_dpkg(node, server):
     assert node.state("gpunode-fails") == "install ok half-configured 1-1"
 
 
+@pytest.mark.case(13, "dpkg half-configured")
 def test_what_others_left_half_configured_is_named_and_not_touched(node, server, keys):
     break_dpkg(node, server)
     before = node.files()
@@ -696,6 +710,7 @@ def test_what_others_left_half_configured_is_named_and_not_touched(node, server,
     assert node.files() == before
 
 
+@pytest.mark.case(13, "dpkg half-configured, and nothing to do")
 def test_what_others_left_half_configured_is_a_warning_when_there_is_nothing_to_do(node, server, keys):
     node.set(repository=repository(server, keys), packages=[TOOL], held=True)
     break_dpkg(node, server)
@@ -706,6 +721,7 @@ def test_what_others_left_half_configured_is_a_warning_when_there_is_nothing_to_
     assert "dpkg --configure -a" in " ".join(answer["words"].split())
 
 
+@pytest.mark.case(13, "a package's own script fails")
 def test_a_failing_script_is_named_with_the_log_and_finished_by_the_next_run(node, server, keys):
     wanted = [{"name": "gpunode-fails"}]
 
@@ -721,6 +737,7 @@ def test_a_failing_script_is_named_with_the_log_and_finished_by_the_next_run(nod
     assert not node.path("/var/lib/gpunode.ready").exists()
 
 
+@pytest.mark.case(26, "apt and dpkg are killed in the middle of a script")
 def test_a_transaction_killed_half_way_is_finished_by_the_next_run(node, server, keys):
     node.path("/slow").touch()
     wanted = [{"name": "gpunode-slow"}, TOOL]
@@ -782,6 +799,7 @@ def test_a_package_that_others_hold_is_not_removed(node, server, keys):
         {"packages": [{"name": "gpunode-tool-"}]},
     ],
 )
+@pytest.mark.case(11, "options, commands and spaces as names and versions of packages")
 def test_values_that_are_no_package_are_refused(node, params):
     before = node.files()
 

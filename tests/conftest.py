@@ -1,0 +1,95 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps what became of each fault that a test injects: build/reliability.json, from which docs/reliability.md is made.
+
+A test says which case it injects with ``@pytest.mark.case(number, fault)``, and ``simulated=`` where not all of it is
+real; number 0 is a fault that the list of cases lacks. Its module says on what it runs with
+``pytestmark = pytest.mark.stage("guest")``, or another of STAGES. With ``--record``, the outcomes of a session join those
+that are there, each with its commit and day; `make faults` begins with none.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "build/reliability.json"
+STAGES = ("guest", "root", "process")  # docs/generate.py says what each is
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", action="store_true", help="keep the outcome of every case in build/reliability.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "case(number, fault, simulated=''): the case of docs/reliability.md that a test injects"
+    )
+    config.addinivalue_line("markers", f"stage(name): on what a case is run: {', '.join(STAGES)}")
+    if config.getoption("--record"):
+        config.pluginmanager.register(Recorder(git_commit()), "gpunode-recorder")
+
+
+def git_commit() -> str:
+    """The commit of this tree; with a plus sign where files that git tracks differ from it."""
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=ROOT, check=False).returncode != 0
+    return (commit.stdout.strip() or "unknown") + ("+" if changed else "")
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
+    """Keeps a figure for docs/reliability.md beside the test's case."""
+    kept: dict[str, Any] = {}
+    request.node.figures = kept
+
+    def keep(name: str, value: Any) -> None:
+        kept[name] = value
+
+    return keep
+
+
+class Recorder:
+    """Writes a row for each case of each test, as soon as its outcome is known."""
+
+    def __init__(self, commit: str) -> None:
+        self.commit = commit
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+        outcome = yield
+        report = outcome.get_result()
+        cases = list(item.iter_markers("case"))
+        if not cases or (report.when != "call" and report.passed):
+            return
+        rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+        for case in cases:
+            number, fault = case.args
+            rows[f"{item.nodeid} [{number}]"] = {
+                "case": number,
+                "fault": fault,
+                "stage": stage_of(item),
+                "simulated": case.kwargs.get("simulated", ""),
+                "outcome": report.outcome,
+                "seconds": round(report.duration, 1),
+                "figures": getattr(item, "figures", {}),
+                "commit": self.commit,
+                "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+            }
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
+
+
+def stage_of(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("stage")
+    if marker is None or marker.args[0] not in STAGES:
+        raise pytest.UsageError(f"{item.nodeid}: mark its module with pytest.mark.stage, one of {', '.join(STAGES)}")
+    return marker.args[0]
