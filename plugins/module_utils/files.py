@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .secrecy import hide
+
 try:  # every Linux has it; a controller on another system imports this file only to document modules
     import fcntl
 except ImportError:  # pragma: no cover
@@ -78,12 +80,15 @@ def octal(value: Any) -> int:
 
 
 def difference(header: str, before: str | None, after: str | None) -> dict[str, str]:
-    """One part of what a module answers under ``diff``. ``header`` is a path, or says what is compared."""
+    """One part of what a module answers under ``diff``. ``header`` is a path, or says what is compared.
+
+    The files of others may hold secrets, and answers go to consoles and logs.
+    """
     return {
         "before_header": header,
         "after_header": header,
-        "before": printable(before),
-        "after": printable(after),
+        "before": hide(printable(before)),
+        "after": hide(printable(after)),
     }
 
 

@@ -287,6 +287,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.package_failures imp
 from ansible_collections.gpunode.ready.plugins.module_utils.package_managers import LOG, PackageError, Request
 from ansible_collections.gpunode.ready.plugins.module_utils.package_set import check, converge, manager_for
 from ansible_collections.gpunode.ready.plugins.module_utils.packages import Pin, Repository, Wanted
+from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide, passwords
 
 ATTEMPTS = 3
 KEY_LIMIT = 1 << 20
@@ -461,6 +462,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=arguments(), supports_check_mode=True)
     request = request_of(module.params)
     variable = request.repository.url_variable if request.repository else ""
+    addresses = (request.repository.url, request.repository.key_url) if request.repository else ()
+    module.no_log_values.update(password for address in addresses for password in passwords(address))
     host = Host()
     try:
         check(request)
@@ -468,10 +471,10 @@ def main() -> None:
         fetch = Downloader(request.name, variable, request.download_timeout_seconds)
         outcome = converge(manager, fetch, check_mode=module.check_mode)
     except (PackageError, WriteError) as error:
-        module.fail_json(msg=str(error), log=LOG)
+        module.fail_json(msg=hide(str(error)), log=LOG)
 
     for warning in outcome.warnings:
-        module.warn(warning)
+        module.warn(hide(warning))
     module.exit_json(
         changed=outcome.changed,
         installed=outcome.installed,

@@ -283,6 +283,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.config_transaction i
 from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, difference, octal, read_text
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 from ansible_collections.gpunode.ready.plugins.module_utils.runtime_health import Health, cri_health, docker_health
+from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide
 from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError
 
 BINARIES = {"crio": "crio", "containerd": "containerd", "docker": "dockerd"}
@@ -511,7 +512,7 @@ class Convergence:
         self._fail(f"{self.name} refused its configuration: {error}.", told, words, rolled_back=changed)
 
     def _fail(self, reason: str, told: str, words: str, rolled_back: bool) -> None:
-        words = words[-WORDS_LIMIT:]
+        reason, words = hide(reason), hide(words[-WORDS_LIMIT:])
         said = f"\n{self.name} said:\n{words}" if words else ""
         command = f"journalctl -u {self.unit.name} -n 50"
         answer = {**self.result, "changed": False, "files": [], "kept": self.kept, "overridden": self.overridden}
@@ -879,6 +880,8 @@ class Convergence:
             self.result["diff"] = diffs
 
     def _warn(self) -> None:
+        self.conflicts, self.kept = [hide(told) for told in self.conflicts], [hide(told) for told in self.kept]
+        self.overridden = [hide(told) for told in self.overridden]
         self.result.update(conflicts=self.conflicts, kept=self.kept, overridden=self.overridden)
         where = core.BACKUPS
         for path in self.foreign:

@@ -11,6 +11,7 @@ from .. import fstab
 from .. import kernel_settings as settings
 from .. import swap as swap_state
 from ..host import Host
+from ..secrecy import hide
 
 # Asked for whether or not anything persists them.
 MODULES = (
@@ -51,7 +52,7 @@ def swap(host: Host) -> dict[str, Any]:
             for area in state.live
         ],
         "fstab": [{"line": entry.line, "text": entry.text} for entry in fstab.swap_entries(state.fstab)],
-        "fstab_duplicates": [{"line": entry.line, "text": entry.text} for entry in fstab.duplicates(state.fstab)],
+        "fstab_duplicates": [{"line": entry.line, "text": hide(entry.text)} for entry in fstab.duplicates(state.fstab)],
         "units": [{"name": unit.name, "active": unit.active, "enabled": unit.enabled} for unit in state.units],
         "zram": {
             "installed": bool(state.zram),

@@ -28,6 +28,7 @@ from ..packages import (
     parse_yum_repo,
     with_holds,
 )
+from ..secrecy import hide
 
 DPKG_STATUS = "/var/lib/dpkg/status"
 
@@ -190,7 +191,7 @@ def _repository(host: Host, path: str, source: Source) -> dict[str, Any]:
     return {
         "path": path,
         "name": source.name or None,
-        "uris": list(source.uris),
+        "uris": [hide(uri) for uri in source.uris],
         "suites": list(source.suites),
         "signed_by": source.signed_by or None,
         "signed_by_exists": host.exists(key_path) if key_path else None,
