@@ -18,9 +18,12 @@ description:
     that C(systemctl unmask) takes away.
 options:
   state:
-    description: That swap is to be off. It is the only state there is; to leave swap alone, do not call this module.
+    description:
+      - V(disabled) is swap off, now and at every boot. To leave swap alone, do not call this module.
+      - V(absent) takes back what V(disabled) did on this node - lines of C(/etc/fstab), masks, the failsafe of cron - and
+        turns on again what was in use. What others changed since stays. O(layers) does not matter then.
     type: str
-    choices: [disabled]
+    choices: [disabled, absent]
     default: disabled
   layers:
     description:
@@ -44,6 +47,10 @@ seealso:
 EXAMPLES = r"""
 - name: Turn swap off for good
   gpunode.ready.swap:
+
+- name: Have swap again as it was before
+  gpunode.ready.swap:
+    state: absent
 
 - name: Turn swap off, and leave cron and zram to others
   gpunode.ready.swap:
@@ -75,11 +82,11 @@ moved:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpunode.ready.plugins.module_utils import files, fstab, swap
+from ansible_collections.gpunode.ready.plugins.module_utils import files, fstab, swap, swap_undo
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 
 ARGUMENTS = {
-    "state": {"type": "str", "choices": ["disabled"], "default": "disabled"},
+    "state": {"type": "str", "choices": ["disabled", "absent"], "default": "disabled"},
     "layers": {
         "type": "list",
         "elements": "str",
@@ -102,9 +109,32 @@ def difference(state: swap.State, todo: swap.Plan) -> list[dict[str, str]]:
     return shown
 
 
+def take_back(module: AnsibleModule, host: Host) -> None:
+    """O(state=absent): swap as it was before."""
+    todo = swap_undo.plan(host)
+    for warning in todo.warnings:
+        module.warn(warning)
+    shown = [
+        files.difference(undo.path, undo.before.text or undo.before.link, undo.after.text or undo.after.link)
+        for undo in todo.undos
+        if undo.changed
+    ]
+    answer = {"changed": todo.changed, "layers": todo.layers(), "diff": shown}
+    if todo.changed and not module.check_mode:
+        problems = swap_undo.apply(host, todo)
+        if problems:
+            module.fail_json(msg=" ".join(problems), **answer)
+    module.exit_json(**answer)
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     host = Host()
+    if module.params["state"] == "absent":
+        try:
+            take_back(module, host)
+        except files.WriteError as error:
+            module.fail_json(msg=str(error))
     try:
         state = swap.look(host)
     except files.WriteError as error:
