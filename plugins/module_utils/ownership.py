@@ -111,9 +111,8 @@ class Ledger:
         """A file is about to be changed to this. Call ``save`` before it is."""
         now, ours = look(self.place(path), follow), Content(text, link, mode)
         layers = self.data.setdefault("files", {}).setdefault(path, {"follow": follow, "layers": []})["layers"]
-        if layers and _read(layers[-1]["ours"]).same(now):
-            layers[-1]["ours"] = _written(ours)
-        elif layers and _read(layers[-1]["was"]).same(now):  # the last one was killed, or taken back
+        # As it was before the last one: that was killed, or taken back.
+        if layers and any(_read(layers[-1][side]).same(now) for side in ("ours", "was")):
             layers[-1]["ours"] = _written(ours)
         else:
             layers.append({"was": _written(now), "ours": _written(ours)})
@@ -163,7 +162,7 @@ class Ledger:
         return Undo(path, now, wanted)
 
     def forget(self) -> None:
-        """All is taken back: the folders that we made go where they are empty, then the ledger, then our own folders."""
+        """All is taken back: folders that we made go where they are empty, then the ledger, then our own folders."""
         for folder in self.data.get("folders", []):
             with contextlib.suppress(OSError):
                 os.rmdir(self.place(folder))

@@ -20,8 +20,8 @@ options:
   state:
     description:
       - V(disabled) is swap off, now and at every boot. To leave swap alone, do not call this module.
-      - V(absent) takes back what V(disabled) did on this node - lines of C(/etc/fstab), masks, the failsafe of cron - and
-        turns on again what was in use. What others changed since stays. O(layers) does not matter then.
+      - V(absent) takes back what V(disabled) did on this node - lines of C(/etc/fstab), masks, the failsafe of cron -
+        and turns on again what was in use. What others changed since stays. O(layers) does not matter then.
     type: str
     choices: [disabled, absent]
     default: disabled
