@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..host import Host
+from .packaging import manager_of
 
 # Where a node keeps what may fill up. Each mount under these is reported once.
 PLACES = (
@@ -90,13 +91,6 @@ FAMILIES = (
     ("fedora", ("fedora",)),
     ("arch", ("arch", "archarm", "manjaro", "endeavouros", "cachyos")),
     ("suse", ("suse", "sles", "sled", "opensuse", "opensuse-leap", "opensuse-tumbleweed", "sle-micro")),
-)
-PACKAGE_MANAGERS = (
-    ("apt", "apt-get"),
-    ("dnf", "dnf"),
-    ("yum", "yum"),
-    ("pacman", "pacman"),
-    ("zypper", "zypper"),
 )
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
@@ -174,7 +168,7 @@ def operating_system(host: Host) -> dict[str, Any]:
         "hostname": host.line("/proc/sys/kernel/hostname") or host.line("/etc/hostname"),
         "machine_id": host.line("/etc/machine-id") or None,
         "python": platform.python_version(),
-        "package_manager": next((name for name, program in PACKAGE_MANAGERS if host.which(program)), None),
+        "package_manager": manager_of(host),
     }
 
 

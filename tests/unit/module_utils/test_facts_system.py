@@ -167,6 +167,14 @@ def test_a_folder_that_packages_fill_is_told_where_it_is_a_mount_of_its_own(tmp_
     assert [item["mount"] for item in found] == ["/", "/usr"]
 
 
+def test_the_package_manager_is_the_one_that_installs_here(tmp_path):
+    for program in ("apt-get", "dnf"):  # Fedora has apt-get in its repositories, for whoever builds Debian's packages
+        write(tmp_path, f"/usr/bin/{program}", "")
+        (tmp_path / "usr/bin" / program).chmod(0o755)
+
+    assert system.operating_system(Host(str(tmp_path)))["package_manager"] == "dnf"
+
+
 def test_this_machine_can_be_looked_at():
     host = Host()
 
