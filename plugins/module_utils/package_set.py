@@ -9,6 +9,7 @@ read: its files are then put back as they were. A run that finds all as wanted r
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -235,15 +236,18 @@ def write(files: Sequence[File]) -> None:
 
 
 def put_back(files: Sequence[File], aside: Mapping[str, str]) -> None:
+    """As they were before. What cannot be put back hides neither the rest nor the reason why all this is done."""
     for file in files:
-        if not file.changed:
-            continue
-        if file.before is None:
-            remove(file.path)
-        else:
-            replace_text(file.path, file.before)
+        with contextlib.suppress(WriteError):
+            if not file.changed:
+                continue
+            if file.before is None:
+                remove(file.path)
+            else:
+                replace_text(file.path, file.before)
     for path, moved in aside.items():
-        os.rename(moved, path)
+        with contextlib.suppress(OSError):
+            os.rename(moved, path)
 
 
 # --- All of it ---------------------------------------------------------------------------------------------------

@@ -28,7 +28,14 @@ from ansible_collections.gpunode.ready.plugins.module_utils.package_managers imp
     described,
     lock_owner,
 )
-from ansible_collections.gpunode.ready.plugins.module_utils.package_set import check, judge_key, manager_for, plan_for
+from ansible_collections.gpunode.ready.plugins.module_utils.package_set import (
+    File,
+    check,
+    judge_key,
+    manager_for,
+    plan_for,
+    put_back,
+)
 from ansible_collections.gpunode.ready.plugins.module_utils.packages import (
     Pin,
     Plan,
@@ -124,6 +131,21 @@ def test_waiting_ends_at_the_limit_and_names_lock_holder_and_option(machine, loc
 
 def test_a_process_that_is_gone_is_still_described():
     assert described(2**22 + 1) == f"pid {2**22 + 1} (its command is unknown)"
+
+
+def test_what_cannot_be_put_back_does_not_keep_the_rest_from_it(tmp_path):
+    key, source, moved = tmp_path / "key.asc", tmp_path / "x.sources", tmp_path / "old.list.disabled"
+    key.mkdir()  # somebody put a folder there meanwhile
+    source.write_text("new")
+    moved.write_text("old")
+
+    put_back(
+        [File(str(key), None, "key"), File(str(source), None, "new")],
+        {str(tmp_path / "gone.list"): str(tmp_path / "gone.disabled"), str(tmp_path / "old.list"): str(moved)},
+    )
+
+    assert not source.exists()
+    assert (tmp_path / "old.list").read_text() == "old"
 
 
 def test_a_full_disk_is_told_before_a_package_manager_is_started(machine):
