@@ -80,3 +80,25 @@ def test_what_tasks_remember_does_not_look_like_an_option(path):
     names = list(set_by(tasks)) if isinstance(tasks, list) else []
 
     assert [name for name in names if not name.startswith("__")] == []
+
+
+# what preflight decides about, by the role that does it
+DECIDED = {
+    "preflight_driver_source": "nvidia_driver_source",
+    "preflight_driver_repository_url": "nvidia_driver_repository_url",
+    "preflight_driver_repository_key_url": "nvidia_driver_repository_key_url",
+    "preflight_driver_repository_key_fingerprints": "nvidia_driver_repository_key_fingerprints",
+    "preflight_secure_boot": "nvidia_driver_secure_boot",
+    "preflight_runtime_source": "containerd_source",
+}
+
+
+@pytest.mark.parametrize(("judged", "used"), DECIDED.items())
+def test_preflight_judges_by_what_the_role_will_use(judged, used):
+    assert re.search(rf"\b{used} \| default\(", ROLES[judged])
+
+
+def test_preflight_is_told_all_that_it_can_be_told():
+    left = {"preflight_disk_spare_mib", "preflight_unsupported_systems", "preflight_ignored_variables"}
+
+    assert {name for name in options("preflight") if name not in ROLES} == left
