@@ -22,8 +22,9 @@ options:
   state:
     description:
       - V(present) has modules loaded and sysctls set.
-      - V(absent) takes back what V(present) did under this O(name), as the next boot would have it - its files; values in
-        force that are still ours; modules that we loaded, where nothing uses them. Other options do not matter then.
+      - V(absent) takes back what V(present) did under this O(name), as the next boot would have it - its files;
+        values in force that are still ours; modules that we loaded, where nothing uses them. Other options do not
+        matter then.
     type: str
     choices: [present, absent]
     default: present

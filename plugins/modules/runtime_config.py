@@ -32,6 +32,20 @@ options:
     type: str
     choices: [crio, containerd, docker]
     required: true
+  state:
+    description:
+      - V(absent) takes back what V(present) did for this O(runtime) under this O(name), by the same transaction. Values
+        and files that others changed since stay, and are told. Where the service was not running or enabled before, it
+        is not afterwards. Of O(files), only the paths matter then.
+    type: str
+    choices: [present, absent]
+    default: present
+  name:
+    description:
+      - What this part of the configuration is called, so that O(state=absent) knows what to take back. Two callers with
+        different files need different names.
+    type: str
+    default: gpunode
   files:
     description:
       - The files, and what each should say. O(files[].settings) and O(files[].handler) say it once for every runtime
@@ -187,6 +201,14 @@ EXAMPLES = r"""
           path: /usr/bin/nvidia-container-runtime
     handlers: [nvidia]
 
+- name: Take the nvidia handler back, whatever it was written into
+  gpunode.ready.runtime_config:
+    runtime: crio
+    state: absent
+    name: nvidia
+    files:
+      - path: /etc/crio/crio.conf.d/99-nvidia.conf
+
 - name: Rotate Docker's logs unless the user says otherwise
   gpunode.ready.runtime_config:
     runtime: docker
@@ -282,6 +304,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils import runtime_confi
 from ansible_collections.gpunode.ready.plugins.module_utils.config_transaction import STATE, Change, Transaction
 from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, difference, octal, read_text
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
+from ansible_collections.gpunode.ready.plugins.module_utils.ownership import FOLDER, Ledger, tidy
 from ansible_collections.gpunode.ready.plugins.module_utils.runtime_health import Health, cri_health, docker_health
 from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide
 from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError
@@ -295,6 +318,7 @@ SOCKETS = {
 }
 CRIO_ROOT = "/etc/crio/crio.conf"
 CRIO_DROP_INS = "/etc/crio/crio.conf.d"
+DROP_INS = (CRIO_DROP_INS, core.CONTAINERD_DROP_INS)
 DAEMON_JSON = "/etc/docker/daemon.json"
 OCI_FOLDERS = ("/usr/libexec/crio", "/usr/lib/crio", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 CONMON_FOLDERS = (*OCI_FOLDERS, "/usr/libexec/podman", "/usr/lib/podman")
@@ -321,6 +345,8 @@ HANDLER = {
 }
 ARGUMENTS = {
     "runtime": {"type": "str", "choices": ["crio", "containerd", "docker"], "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "name": {"type": "str", "default": "gpunode"},
     "files": {
         "type": "list",
         "elements": "dict",
@@ -371,6 +397,7 @@ class Convergence:
         self.binary = self.host.which(BINARIES[self.runtime])
         self.version = self._version()
         self.transaction = Transaction(f"runtime_config-{self.runtime}")
+        self.ledger = Ledger(f"runtime_config-{self.runtime}-{_file_name(module.params['name'])}")
         self.memory = f"{STATE}/{self.runtime}-set.json"  # what we set in a file that we share with the user
         self.old = {}  # path -> text as it is now
         self.changes = []  # Change: what is to be written or removed
@@ -422,6 +449,7 @@ class Convergence:
             self.result["handlers"] = _listed(health)
             return self.result
 
+        self._own(active, not enable)
         started = time.time()
         self.transaction.begin(self.changes, self.moves, {"unit": self.unit.name, "was_active": active})
         try:
@@ -436,6 +464,82 @@ class Convergence:
         self.transaction.end()
         self.result.update(changed=True, backup=self.transaction.backup, handlers=_listed(health))
         return self.result
+
+    def _own(self, active: bool, enabled: bool) -> None:
+        """Write down, before it is done, what is ours from now on."""
+        for change in self.changes:
+            path = os.path.realpath(change.path) if change.shared else change.path
+            self.ledger.note(path, text=change.text, mode=change.mode, follow=change.shared)
+        moved = {**self.ledger.fact("moved", {}), **{aside: path for path, aside in self.moves}}
+        self.ledger.replace(moved=moved or None)
+        self.ledger.keep(active=active, enabled=enabled)
+        self.ledger.save()
+
+    # --- and the way back --------------------------------------------------------------------------------------------
+
+    def withdraw(self) -> dict:
+        """Everything as it was before us, proved by the service that comes up with it."""
+        recovered = self._recover()
+        self._decide_withdrawal()
+        state = self.unit.state()
+        active = self.binary is not None and state["ActiveState"] == "active"
+        stop = active and self.ledger.fact("active") is False
+        disable = self.binary is not None and self.ledger.fact("enabled") is False
+        disable = disable and state["UnitFileState"] in ("enabled", "enabled-runtime")
+        differs = bool(self.changes or self.moves)
+        self._describe()
+        if differs and self._left(core.CONTAINERD_ROOT if self.runtime == "containerd" else CRIO_ROOT) is not None:
+            self._validate()
+        self._warn()
+        restart = active and not stop and self._needs_restart()
+        self.result.update(changed=differs or stop or disable or recovered or self.ledger.exists, restarted=restart)
+        if self.module.check_mode or not self.result["changed"]:
+            return self.result
+
+        started = time.time()
+        self.transaction.begin(self.changes, self.moves, {"unit": self.unit.name, "was_active": active})
+        try:
+            self.transaction.place(self.changes, self.moves)
+            if stop:
+                self.unit.stop()
+            elif restart:
+                self.unit.restart(self.timeout)
+                health = self._wait_until_healthy(min(10.0, self.timeout))
+                if not health.ok:
+                    self.module.warn(f"{self.unit.name} runs as it was configured before us, where {health.why}.")
+            if disable:
+                self.unit.disable()
+        except (WriteError, UnitError) as error:
+            self._take_back(error, active, restart, started)
+        self.transaction.end()
+        self.ledger.forget()
+        if not glob.glob(f"{STATE}/{FOLDER}/runtime_config-{self.runtime}-*.json") and not self.kept:
+            self.transaction.discard_backups()
+        tidy()
+        return self.result
+
+    def _decide_withdrawal(self) -> None:
+        known = set()
+        for undo in (self.ledger.undo(path) for path in self.ledger.paths):
+            known.add(undo.path)
+            if undo.path == self.memory or undo.path.startswith(core.CONTAINERD_HOSTS):
+                self.quiet.add(undo.path)
+            if undo.problem and core.is_ours(undo.before.text):  # its header said so
+                self.changes.append(Change(undo.path, None))
+            elif undo.problem:
+                self.kept.append(undo.problem)
+            elif undo.changed:
+                self.changes.append(Change(undo.path, undo.after.text, undo.after.mode))
+        for path in (entry["path"] for entry in self.module.params["files"]):
+            if path not in known and os.path.dirname(path) in DROP_INS and core.is_ours(self._read(path)):
+                self.changes.append(Change(path, None))
+        for aside, path in self.ledger.fact("moved", {}).items():
+            if os.path.lexists(aside) and not os.path.lexists(path):
+                self.moves.append((aside, path))
+
+    def _left(self, path: str) -> str | None:
+        """The text that a file will have."""
+        return next((change.text for change in self.changes if change.path == path), self._read(path))
 
     def _recover(self) -> bool:
         journal = self.transaction.pending()
@@ -892,6 +996,10 @@ class Convergence:
             self.module.warn(told)
 
 
+def _file_name(name: str) -> str:
+    return "".join(character if character.isalnum() else "-" for character in name.lower())
+
+
 def _write(path: str, text: str) -> None:
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
@@ -913,7 +1021,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     convergence = Convergence(module)
     try:
-        result = convergence.converge()
+        result = convergence.withdraw() if module.params["state"] == "absent" else convergence.converge()
     except (core.ConfigError, WriteError, UnitError) as error:
         module.fail_json(msg=str(error), rolled_back=False, words="", **convergence.result)
     module.exit_json(**result)
