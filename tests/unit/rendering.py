@@ -62,7 +62,12 @@ def main() -> None:
         folder, system = ROOT / "roles" / case["role"], case["facts"]["os"]
         by_system = [folder / "vars" / f"{system[part]}.yml" for part in ("id", "family")]
         variables: dict[str, Any] = {}
-        for path in [folder / "defaults/main.yml", folder / "vars/main.yml", *filter(Path.is_file, by_system)][:3]:
+        files = [
+            folder / "defaults/main.yml",
+            folder / "vars/main.yml",
+            *[path for path in by_system if path.is_file()][:1],
+        ]
+        for path in filter(Path.is_file, files):
             variables.update(read(path))
         variables.update(case["options"], ansible_facts={"gpunode": case["facts"]}, role_path=str(folder))
         templar = Templar(loader, variables=variables)
