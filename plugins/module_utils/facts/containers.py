@@ -459,6 +459,7 @@ def toolkit(host: Host) -> dict[str, Any]:
         "installed": asked is not None,
         "version": version,
         "binaries": binaries,
+        "links": {name: host.exists(f"/usr/bin/{name}") for name in ("runc", "crun")},
         "config": toolkit_config(host),
         "refresh_units": [name for name in REFRESH_UNITS if unit_files(host, name)],
     }

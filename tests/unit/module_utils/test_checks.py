@@ -258,6 +258,9 @@ TRIGGERS = {
         ([(("toolkit", "binaries", "nvidia-ctk"), None)], {}),
         ([(("runtimes", "crio", "handlers", "nvidia", "path_exists"), False)], {}),
     ],
+    "runtime-link-missing": [
+        ([(("toolkit", "links"), {"runc": True, "crun": False})], {"runtime": "crio", "runtime_links": True}),
+    ],
     "toolkit-config-invalid": [
         (
             [(("toolkit", "config", "problem"), {"path": "/etc/x.toml", "line": 3, "text": "expected a value"})],
