@@ -254,6 +254,7 @@ class Manager:
             now=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
             log_path=self.log,
             skew_seconds=self.skew_seconds,
+            manager=self.name,
         )
 
     def fail(self, answer: Completed) -> PackageError:
