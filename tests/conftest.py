@@ -5,8 +5,8 @@
 
 A test says which case it injects with ``@pytest.mark.case(number, fault)``, and ``simulated=`` where not all of it is
 real; number 0 is a fault that the list of cases lacks. Its module says on what it runs with
-``pytestmark = pytest.mark.stage("guest")``, or another of STAGES. With ``--record``, the outcomes of a session join those
-that are there, each with its commit and day; `make faults` begins with none.
+``pytestmark = pytest.mark.stage("guest")``, or another of STAGES. With ``--record``, the outcomes of a session join
+those that are there, each with its commit and day; `make faults` begins with none.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "build/reliability.json"
+SHIPPED = ("roles", "playbooks", "plugins", "site.yml")
 STAGES = ("guest", "root", "process")  # docs/generate.py says what each is
 
 
@@ -39,10 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def git_commit() -> str:
-    """The commit of this tree; with a plus sign where files that git tracks differ from it."""
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=ROOT, check=False).returncode != 0
-    return (commit.stdout.strip() or "unknown") + ("+" if changed else "")
+    """The last commit of what is shipped; with a plus sign where the tree differs from it. Tests may be newer."""
+    last = subprocess.run(
+        ["git", "log", "-1", "--abbrev=12", "--format=%h", "--", *SHIPPED], cwd=ROOT, capture_output=True, text=True
+    )
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *SHIPPED], cwd=ROOT, check=False).returncode != 0
+    return (last.stdout.strip() or "unknown") + ("+" if changed else "")
 
 
 @pytest.fixture

@@ -56,6 +56,8 @@ class Bench:
         self.node = node
         self.folder = folder
         self.variables: dict[str, Any] = {**node.inventory(), **fixtures_inventory(node)}
+        self.converged = False
+        self.foretold: Played | None = None
 
     def ssh(self, command: str, timeout: float = 180) -> str:
         return self.node.ssh(command, timeout)
@@ -67,11 +69,13 @@ class Bench:
         path.write_text(json.dumps({"gpu_nodes": {"hosts": every}}))
         return path
 
-    def start(self, *arguments: str, playbook: str = "site.yml", **variables: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, playbook: str = "site.yml", environment: dict[str, str] | None = None, **variables: Any
+    ) -> subprocess.Popen[str]:
         """Begin a run and hand over its process."""
         return subprocess.Popen(
             [BIN / "ansible-playbook", "-i", self.inventory(variables), ROOT / "playbooks" / playbook, *arguments],
-            env=self.environment(),
+            env={**self.environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -99,6 +103,14 @@ class Bench:
             process.returncode, text, time.monotonic() - started, {name: int(count) for name, count in counts.items()}
         )
 
+    def module(self, name: str, **options: Any) -> Played:
+        """Run one module of ours on the node."""
+        started = time.monotonic()
+        argv = [BIN / "ansible", "-i", self.inventory(), "all", "-b", "-m", f"gpunode.ready.{name}"]
+        argv += ["-a", json.dumps(options)]
+        done = subprocess.run(argv, env=self.environment(), capture_output=True, text=True, timeout=300, check=False)
+        return Played(done.returncode, done.stdout + done.stderr, time.monotonic() - started, {})
+
     def tree(self) -> str:
         """A hash of every file a run could change: content, mode, owner, links; logs and run-time state left out."""
         return self.ssh(
@@ -112,14 +124,34 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A node converged by site.yml."""
-    node = Node(os.environ.get("GPUNODE_FAULT_NODE", "faults"))
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """The one node of a session. GPUNODE_FAULT_NODE=name takes a node that is there, converged, and keeps it."""
+    kept = os.environ.get("GPUNODE_FAULT_NODE")
+    node = Node(kept or "faults")
+    if not kept:
+        node.down()
     if not node.running:
         node.up()
-    lab = Bench(node, tmp_path_factory.mktemp("faults"))
-    first = lab.play()
-    assert first.rc == 0, first.text
-    yield lab
-    if "GPUNODE_FAULT_NODE" not in os.environ:
+    found = Bench(node, tmp_path_factory.mktemp("faults"))
+    found.converged = bool(kept) and "nvidia-smi" in node.ssh("ls /usr/bin")
+    yield found
+    if not kept:
         node.down()
+
+
+@pytest.fixture
+def bare(lab: Bench) -> Bench:
+    """The node before its first run."""
+    if lab.converged:
+        pytest.skip("the node is converged already; `make faults` begins with a bare one")
+    return lab
+
+
+@pytest.fixture
+def bench(lab: Bench) -> Bench:
+    """The node converged by site.yml."""
+    if not lab.converged:
+        first = lab.play()
+        assert first.rc == 0, first.text
+        lab.converged = True
+    return lab
