@@ -307,7 +307,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 from ansible_collections.gpunode.ready.plugins.module_utils.ownership import FOLDER, Ledger, tidy
 from ansible_collections.gpunode.ready.plugins.module_utils.runtime_health import Health, cri_health, docker_health
 from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide
-from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError
+from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError, telling
 
 BINARIES = {"crio": "crio", "containerd": "containerd", "docker": "dockerd"}
 NAMES = {"crio": "CRI-O", "containerd": "containerd", "docker": "Docker"}
@@ -928,7 +928,7 @@ class Convergence:
             effective = core.read_toml("what containerd dumps", done.out)
             self.overridden += [item.told() for item in core.not_in_force(self.plan.wanted, effective)]
         if not done.ok and not unknown:
-            words = (done.err or done.out).strip().replace(stage, "")
+            words = "\n".join(telling((done.err or done.out).replace(stage, "").strip().splitlines()))
             self._fail(
                 f"{self.name} would not start with this configuration (exit status {done.rc} of "
                 f"`{os.path.basename(self.binary)} {' '.join(argv)}`).".replace(stage, ""),
