@@ -71,7 +71,7 @@ faults: $(STAMP) ## Every case of docs/reliability.md, injected for real; outcom
 figures: ## Keep the figures that make faults and make bench left in build/
 	@mkdir -p docs/figures && cp build/reliability.json build/bench.json docs/figures/
 
-docs: $(STAMP) ## Generate docs/diagnosis.md, docs/reliability.md and docs/performance.md
+docs: $(STAMP) ## Generate docs/diagnosis.md, compatibility.md, reliability.md and performance.md
 	@$(BIN)/python docs/generate.py
 
 changelog: $(STAMP) ## Lint the changelog fragments
