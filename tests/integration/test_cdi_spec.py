@@ -284,6 +284,16 @@ def test_absent_takes_away_what_nvidia_ctk_wrote(node):
     assert node.converge(state="absent")["changed"] is False
 
 
+def test_absent_puts_back_what_was_set_aside(node):
+    node.converge()
+    aside = node.output.with_name("old.yaml.gpunode-disabled")
+    aside.write_text(OWN)
+
+    assert node.converge(state="absent")["changed"] is True
+    assert node.output.with_name("old.yaml").read_text() == OWN
+    assert node.converge(state="absent")["changed"] is False
+
+
 def test_absent_leaves_what_somebody_wrote_by_hand(node):
     node.output.write_text(OWN)
 
