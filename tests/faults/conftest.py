@@ -56,6 +56,7 @@ class Bench:
         self.node = node
         self.folder = folder
         self.variables: dict[str, Any] = {**node.inventory(), **fixtures_inventory(node)}
+        self.variables["gpunode_report_dir"] = str(folder / "report")
         self.converged = False
         self.foretold: Played | None = None
 
