@@ -21,6 +21,7 @@ from .facts.packaging import refuses_sha1
 from .files import WriteError, difference, move_aside, read_text, remove, replace_text
 from .host import Host
 from .openpgp import WEAK_HASHES, Key, OpenPgpError, armoured, read_keys, spaced
+from .ownership import Ledger
 from .package_managers import (
     MANAGERS,
     Manager,
@@ -29,6 +30,14 @@ from .package_managers import (
     close_journal,
     journal,
     open_journal,
+)
+from .package_ownership import (
+    ledger_of,
+    remember_end,
+    remember_files,
+    remember_holds,
+    remember_start,
+    unshield,
 )
 from .packages import Package, Plan, Repository, decide
 
@@ -50,6 +59,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     diff: list[dict[str, str]] = field(default_factory=list)
     reboot_hint: str = ""
+    stays: list[str] = field(default_factory=list)
 
 
 def check(request: Request) -> None:
@@ -268,7 +278,12 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
         if problems:
             raise PackageError(f"{request.name}: {'; '.join(problems)}. Nothing was changed.")
 
+    ledger = ledger_of(request.name, manager.host)
+    if not check_mode:
+        unshield(manager.host, ledger.fact("shielded", []))  # a removal that was killed
     installed = manager.installed()
+    if not check_mode and not any(package.broken for package in installed.values()):
+        remember_end(ledger, manager)  # an installation that was killed, and has ended since
     plan = plan_for(manager, installed)
     if plan.problems:
         raise PackageError(f"{request.name}: {' '.join(plan.problems)} Nothing was changed.")
@@ -311,6 +326,10 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
             raise PackageError(_broken(manager, still))
 
     moved: dict[str, str] = {}
+    known = ledger.exists
+    owned = [(file.path, file.after, 0o644 if file.before is None else None) for file in files if file.changed]
+    if owned or aside:
+        remember_files(ledger, owned, aside)
     try:
         for path in aside:
             moved[path] = move_aside(path, ".disabled")
@@ -319,13 +338,17 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
             manager.refresh()
     except (PackageError, WriteError, OSError):
         put_back(files, moved)
+        if not known:
+            ledger.forget()
         raise
 
     try:
-        after = _transact(manager, plan, installed)
+        after = _transact(manager, plan, installed, ledger)
     except PackageError:
         if manager.installed() == installed:  # refused before anything was installed: leave no trace of the attempt
             put_back(files, moved)
+            if not known:
+                ledger.forget()
         raise
     outcome.reboot_hint = reboot_hint(manager.host)
     _tell(plan, files, aside, installed, after, outcome)
@@ -347,15 +370,17 @@ def _with_key(files: Sequence[File], request: Request, fetch: Fetch, now: float,
     return [File(file.path, file.before, text if file.after is None else file.after) for file in files], warning
 
 
-def _transact(manager: Manager, plan: Plan, installed: Mapping[str, Package]) -> dict[str, Package]:
+def _transact(manager: Manager, plan: Plan, installed: Mapping[str, Package], ledger: Ledger) -> dict[str, Package]:
     """Install, then hold. The journal stands exactly as long as something may lie half-done."""
     request = manager.request
     if plan.transacts:
+        remember_start(ledger, manager, plan)
         open_journal(request.name, [step.name for step in (*plan.install, *plan.reinstall)])
         try:
             manager.transact(plan, installed)
         finally:
             if not any(package.broken for package in manager.installed().values()) and not manager.interrupted():
+                remember_end(ledger, manager)
                 close_journal()
     elif journal() is not None:
         close_journal()
@@ -363,6 +388,8 @@ def _transact(manager: Manager, plan: Plan, installed: Mapping[str, Package]) ->
     rest = plan_for(manager, after)
     if rest.transacts:
         raise PackageError(f"{request.name}: {_undone(rest)} The package manager said all was well; see {manager.log}.")
+    if rest.hold or rest.release or (plan.transacts and request.streams):
+        remember_holds(ledger, rest.hold, rest.release, request.streams)
     if rest.hold:
         manager.hold(rest.hold)
     if rest.release:

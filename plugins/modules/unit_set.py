@@ -189,7 +189,12 @@ def own(module, todo):
         unit: {"enabled": unit in todo.disable, "active": unit in todo.stop} for unit in (*todo.stop, *todo.disable)
     }
     known = ledger.fact("switched_off", {})
-    ledger.replace(switched_off={**switched, **known} or None)
+    ours = {os.path.basename(path) for path in files}
+    switched_on = {unit for unit in (*todo.enable, *todo.start) if unit not in ours}
+    ledger.replace(
+        switched_off={**switched, **known} or None,
+        switched_on=sorted({*ledger.fact("switched_on", []), *switched_on}) or None,
+    )
     ledger.save()
 
 
@@ -210,7 +215,7 @@ def take_back(module, answer):
         now = content_of(path, follow=False)
         if now.there:
             undos.append(Undo(path, now, NOTHING))
-    ours = sorted({*wants["enabled"], *wants["started"]})
+    ours = sorted({*wants["enabled"], *wants["started"], *ledger.fact("switched_on", [])})
     theirs = ledger.fact("switched_off", {})
     state = {}
     systemd = os.path.isdir(SYSTEMD_RUNS)

@@ -155,7 +155,7 @@ def keys(gpg):
     }
 
 
-def package(folder, name, version, *, depends="", postinst="", conflicts=""):
+def package(folder, name, version, *, depends="", postinst="", conflicts="", postrm=""):
     """A small package with one program in it."""
     tree = folder / f"{name}-{version}"
     (tree / "DEBIAN").mkdir(parents=True)
@@ -167,9 +167,10 @@ def package(folder, name, version, *, depends="", postinst="", conflicts=""):
     control += f"Depends: {depends}\n" if depends else ""
     control += f"Conflicts: {conflicts}\n" if conflicts else ""
     (tree / "DEBIAN/control").write_text(control + f"Description: {name} for tests\n")
-    if postinst:
-        (tree / "DEBIAN/postinst").write_text(f"#!/bin/sh\nset -e\n{postinst}\n")
-        (tree / "DEBIAN/postinst").chmod(0o755)
+    for script, text in {"postinst": postinst, "postrm": postrm}.items():
+        if text:
+            (tree / "DEBIAN" / script).write_text(f"#!/bin/sh\nset -e\n{text}\n")
+            (tree / "DEBIAN" / script).chmod(0o755)
     subprocess.run(["dpkg-deb", "-Zgzip", "-b", str(tree), str(folder)], check=True, capture_output=True)
     shutil.rmtree(tree)
 
@@ -202,6 +203,7 @@ def debs(tmp_path_factory):
     package(folder, "gpunode-tool", "1.36.3-1.1")
     package(folder, "gpunode-tool", "1.37.0-1.1")
     package(folder, "gpunode-needs", "1-1", depends="gpunode-tool (>= 1.36)")
+    package(folder, "gpunode-nukes", "1-1", depends="gpunode-tool", postrm='test "$1" != purge || rm -rf /var/lib/data')
     package(folder, "gpunode-rival", "1-1", conflicts="gpunode-tool")
     package(folder, "gpunode-slow", "1-1", postinst="while test -e /slow; do sleep 0.1; done")
     package(folder, "gpunode-fails", "1-1", postinst="echo the licence server does not answer >&2; test -e /mended")
@@ -329,7 +331,7 @@ def test_a_repository_is_set_up_and_a_package_installed_and_held(node, server, k
     assert node.state("gpunode-tool") == "hold ok installed 1.36.3-1.1"
     assert node.path("/etc/apt/keyrings/tests.asc").stat().st_mode & 0o777 == 0o644
     assert "Signed-By: /etc/apt/keyrings/tests.asc" in node.path("/etc/apt/sources.list.d/tests.sources").read_text()
-    assert not node.path("/var/lib/gpunode.ready").exists()
+    assert not node.path("/var/lib/gpunode.ready/packages.json").exists()
 
 
 def test_running_twice_changes_nothing_and_starts_nothing(node, server, keys):
@@ -734,7 +736,7 @@ def test_a_failing_script_is_named_with_the_log_and_finished_by_the_next_run(nod
     assert "the licence server does not answer" in node.path("/var/log/gpunode.ready/packages.log").read_text()
     assert again.get("msg") is None, again
     assert node.state("gpunode-fails") == "install ok installed 1-1"
-    assert not node.path("/var/lib/gpunode.ready").exists()
+    assert not node.path("/var/lib/gpunode.ready/packages.json").exists()
 
 
 @pytest.mark.case(26, "apt and dpkg are killed in the middle of a script")
@@ -851,4 +853,123 @@ def test_a_refusal_by_apt_leaves_no_trace_of_the_attempt(node, server, keys):
     assert "cannot be had" in answer["msg"]
     assert not node.path("/etc/apt/sources.list.d/tests.sources").exists()
     assert not node.path("/etc/apt/keyrings/tests.asc").exists()
+    assert not node.path("/var/lib/gpunode.ready/packages.json").exists()
+
+
+# --- And away again
+
+NUKES = {"name": "gpunode-nukes", "binaries": ["/usr/bin/gpunode-nukes"]}
+
+
+def test_what_was_brought_goes_with_all_that_it_needed_and_nothing_is_left(node, server, keys):
+    node("apt-get", "-q", "check")  # apt makes its cache
+    before = node.files()
+    node.set(repository=repository(server, keys), packages=[NUKES], held=True)
+
+    foretold = node.set(state="absent", check=True)
+    answer = node.set(state="absent")
+
+    assert answer.get("msg") is None, answer
+    assert sorted(answer["removed"]) == ["gpunode-nukes", "gpunode-tool"] == sorted(foretold["removed"])
+    assert node.state("gpunode-tool") == ""
+    assert {path for path, digest in node.files().items() if before.get(path) != digest} <= {"var/lib/dpkg/status-old"}
+    assert node.files().keys() == before.keys()
     assert not node.path("/var/lib/gpunode.ready").exists()
+    assert not node.set(state="absent")["changed"]
+
+
+def test_what_was_there_before_stays_and_is_no_longer_held(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[TOOL])
+    shutil.rmtree(node.path("/var/lib/gpunode.ready"))  # as if somebody else had installed it
+
+    node.set(repository=repository(server, keys), packages=[TOOL, NUKES], held=True)
+    answer = node.set(state="absent", packages=[TOOL, NUKES])
+
+    assert answer["removed"] == ["gpunode-nukes"], answer
+    assert answer["stays"] == ["gpunode-tool"]
+    assert node.state("gpunode-tool") == "install ok installed 1.36.3-1.1"
+
+
+def test_what_something_else_needs_by_now_stays_and_is_told(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES, TOOL])
+    node("apt-get", "-qy", "install", "gpunode-needs")
+
+    answer = node.set(state="absent")
+
+    assert answer["removed"] == ["gpunode-nukes"], answer
+    assert "gpunode-tool was brought by us, and stays: gpunode-needs needs it now" in answer["words"]
+    assert node.state("gpunode-tool").startswith("install ok installed")
+    assert not node.set(state="absent")["changed"]
+
+
+def test_what_somebody_has_asked_for_since_stays_and_is_told(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES])
+    node("apt-mark", "manual", "gpunode-tool")
+
+    answer = node.set(state="absent")
+
+    assert answer["removed"] == ["gpunode-nukes"], answer
+    assert "gpunode-tool was brought by us, and stays: somebody has asked for it since" in answer["words"]
+
+
+def test_data_is_kept_from_the_scripts_of_a_package(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES])
+    node.path("/var/lib/data").mkdir()
+    node.path("/var/lib/data/image").write_text("precious")
+
+    answer = node.set(state="absent", keeps=["/var/lib/data"])
+
+    assert "gpunode-nukes" in answer["removed"], answer
+    assert node.state("gpunode-nukes") == ""
+    assert node.path("/var/lib/data/image").read_text() == "precious"
+    assert not node.path("/var/lib/data.gpunode-kept").exists()
+
+
+def test_a_removal_that_was_killed_gives_the_data_back_to_whichever_run_comes_next(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES])
+    ledger = node.path("/var/lib/gpunode.ready/owned/package_set-tests.json")
+    data = json.loads(ledger.read_text())
+    data["facts"]["shielded"] = ["/var/lib/data"]
+    ledger.write_text(json.dumps(data))
+    node.path("/var/lib/data.gpunode-kept").mkdir()
+    node.path("/var/lib/data.gpunode-kept/image").write_text("precious")
+
+    answer = node.set(repository=repository(server, keys), packages=[NUKES])
+
+    assert answer.get("msg") is None, answer
+    assert node.path("/var/lib/data/image").read_text() == "precious"
+
+
+def test_packages_of_an_installation_that_was_killed_are_ours_all_the_same(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES])
+    ledger = node.path("/var/lib/gpunode.ready/owned/package_set-tests.json")
+    data = json.loads(ledger.read_text())
+    brought = data["facts"].pop("brought")
+    there = node("dpkg-query", "-W", "-f", "${Package}\n").split()
+    data["facts"]["before"] = [name for name in there if name not in brought]
+    ledger.write_text(json.dumps(data))
+
+    answer = node.set(state="absent")
+
+    assert sorted(answer["removed"]) == brought, answer
+
+
+def test_a_file_that_made_way_for_ours_is_back(node, server, keys):
+    theirs = node.path("/etc/apt/sources.list.d/theirs.list")
+    theirs.write_text(f"deb [trusted=yes] {server.url}/ /\n")
+    node.set(repository=repository(server, keys, replaces=["/etc/apt/sources.list.d/theirs.list"]), packages=[TOOL])
+
+    node.set(state="absent")
+
+    assert theirs.read_text() == f"deb [trusted=yes] {server.url}/ /\n"
+    assert not theirs.with_name("theirs.list.disabled").exists()
+
+
+def test_it_can_all_come_again(node, server, keys):
+    for _again in range(2):
+        node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+        node.set(state="absent")
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+
+    assert answer["installed"] == {"gpunode-tool": "1.36.3-1.1"}, answer
