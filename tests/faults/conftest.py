@@ -114,11 +114,14 @@ class Bench:
 
     def tree(self) -> str:
         """A hash of every file a run could change: content, mode, owner, links; logs and run-time state left out."""
-        return self.ssh(
+        places = (
             "find /etc /usr/local /usr/lib/systemd /lib/modules /var/lib/dpkg/status /opt /root -xdev "
-            r"\( -path /root/.ansible -o -name '*.cache' -o -name 'ld.so.cache' \) -prune -o "
-            r"\( -type f -printf '%p %m %u %g %s ' -exec sha256sum {} \; \) -o "
-            r"\( -type l -printf '%p -> %l\n' \) | sort | sha256sum; lsmod | sort | awk '{print $1}' | sha256sum; "
+            r"\( -path /root/.ansible -o -name '*.cache' -o -name 'ld.so.cache' \) -prune -o"
+        )
+        return self.ssh(
+            rf"{{ {places} -printf '%p %m %u %g %l\n'; {places} -type f -print0 | xargs -0 sha256sum; }} "
+            "| sort | sha256sum; "
+            "lsmod | awk '{print $1}' | sort | sha256sum; "
             "sysctl -a 2>/dev/null | grep -E '^(net.bridge|net.ipv4.ip_forward)' | sha256sum; "
             "cut -d' ' -f1 /proc/swaps"
         )
