@@ -95,8 +95,12 @@ def take_away(manager: Manager, names: Sequence[str], purge: bool) -> None:
 # --- Data ----------------------------------------------------------------------------------------------------------
 
 
-def shield(host: Host, name: str, folders: Iterable[str]) -> None:
-    """Put data out of reach of what packages do when they are purged."""
+def shield(host: Host, name: str, folders: Iterable[str], packages: Iterable[str] = ()) -> None:
+    """Put data out of reach of what packages do when they are purged.
+
+    A mount cannot be renamed: there it is enough that no script of these packages speaks of it.
+    """
+    scripts = "".join(host.text(f"/var/lib/dpkg/info/{package}.postrm") or "" for package in packages)
     for folder in folders:
         path = host.path(folder)
         with contextlib.suppress(OSError):
@@ -107,6 +111,8 @@ def shield(host: Host, name: str, folders: Iterable[str]) -> None:
         try:
             os.rename(path, f"{path}{SHIELD}")
         except OSError as error:
+            if folder not in scripts:
+                continue
             raise PackageError(
                 f"{name}: {folder} cannot be kept out of reach while packages are purged ({error.strerror}; is it a "
                 "mount of its own?), and their scripts may delete what is in it. The packages are removed, their "
@@ -172,7 +178,7 @@ def withdraw(manager: Manager, keeps: Sequence[str] = (), *, check_mode: bool = 
         present = [name for name in going if there[name].present]
         if any(os.path.isdir(host.path(folder)) for folder in keeps):
             take_away(manager, present, purge=False)  # so that services have ended before their data is moved
-            shield(host, request.name, keeps)
+            shield(host, request.name, keeps, going)
         try:
             left = everything(manager) if keeps else there
             take_away(manager, [name for name in going if _something_left(left.get(name))], purge=True)
