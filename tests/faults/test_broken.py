@@ -81,20 +81,23 @@ def test_a_corrupt_cdi_spec_of_somebody_is_named_and_left_alone(bench):
     assert "Traceback" not in run.text
 
 
-@pytest.mark.case(18, "Docker's daemon.json is no JSON")
+@pytest.mark.case(18, "Docker's daemon.json is no JSON", simulated="dockerd: a program that only tells its version")
 def test_a_corrupt_daemon_json_is_named_with_its_line_and_left_alone(bench):
+    path = "/etc/docker/daemon.json"
     bench.ssh(
-        'mkdir -p /etc/docker && printf \'{\\n "debug": true,\\n "log-opts": {,}\\n}\\n\' > /etc/docker/daemon.json'
+        r"printf '#!/bin/sh\necho Docker version 20.10.24, build 1\n' > /usr/bin/dockerd; chmod 755 /usr/bin/dockerd; "
+        rf"""mkdir -p /etc/docker && printf '{{\n "debug": true,\n "log-opts": {{,}}\n}}\n' > {path}"""
     )
-    before = bench.ssh("sha256sum /etc/docker/daemon.json")
-    files = [{"path": "/etc/docker/daemon.json", "settings": {"cgroup_driver": "systemd"}}]
+    before = bench.ssh(f"sha256sum {path}")
 
-    refused = bench.module("runtime_config", runtime="docker", files=files)
+    refused = bench.module(
+        "runtime_config", runtime="docker", files=[{"path": path, "settings": {"cgroup_driver": "systemd"}}]
+    )
 
-    after = bench.ssh("sha256sum /etc/docker/daemon.json")
-    bench.ssh("rm -r /etc/docker")
+    after = bench.ssh(f"sha256sum {path}")
+    bench.ssh("rm -r /etc/docker /usr/bin/dockerd")
     assert refused.rc != 0
-    assert re.search(r"/etc/docker/daemon\.json[^\n]{0,40}(line )?3", refused.text), refused.text
+    assert f"{path}, line 3" in refused.text, refused.text
     assert after == before
 
 
