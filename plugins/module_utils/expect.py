@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a node is expected to be: the defaults of ``node_check``'s ``expect``, and so of every check.
 
-A key is worth having only if a check reads it. Roles' defaults say the same: ``tests/unit/test_expectations.py`` compares.
+A key is worth having only if a check reads it. Roles' defaults say the same: tests/unit/test_expectations.py compares.
 """
 
 from __future__ import annotations

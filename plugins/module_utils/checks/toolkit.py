@@ -196,6 +196,9 @@ def link_missing(facts: Facts, expect: Expect) -> Iterator[Match]:
         if path and is_false(facts, f"toolkit.links.{name}"):
             yield Match(
                 subject=f"/usr/bin/{name}",
-                cause=f"/usr/bin/{name} does not exist; expected a link to {path} (nvidia_container_toolkit_runtime_links).",
+                cause=(
+                    f"/usr/bin/{name} does not exist; expected a link to {path} "
+                    "(nvidia_container_toolkit_runtime_links)."
+                ),
                 evidence=(Evidence(f"/usr/bin/{name}", "no such file"),),
             )
