@@ -30,22 +30,27 @@ NOT_LOOKED_AT = (
     "/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache", "/var/lib/apt", "/var/lib/systemd",
     "/root/.ansible", "/var/lib/logrotate", "/swap.img",
 )  # fmt: skip
-NETWORK = "sshd -T; cat /etc/ssh/sshd_config; nft list ruleset 2>/dev/null; iptables-save 2>/dev/null | grep -v '^#'"
+NETWORK = (
+    "sshd -T; cat /etc/ssh/sshd_config; nft list ruleset 2>/dev/null; iptables-save 2>/dev/null | grep -v '^#'; true"
+)
 
 
 def files(bench: Bench) -> dict[str, str]:
-    """Every file, folder and link of the node: mode, owner, and what is in it."""
+    """Every file, folder and link of the node: mode, owner, size; and what is in it, where people and packages write."""
     pruned = " -o ".join(f"-path {path}" for path in NOT_LOOKED_AT)
     find = rf"find / -xdev \( {pruned} -o -name '*-old' -o -name '*.pyc' -o -name __pycache__ \) -prune -o"
+    written = "/etc /usr/local /opt /root /boot/grub /lib/modules/*/modules.dep /var/lib/dpkg/status /var/spool/cron"
     said = bench.ssh(
-        rf"{find} -printf '%p\t%m %u %g %l\n'; echo; {find} -type f -print0 | xargs -0 sha256sum",
+        rf"{find} \( -type d -printf '%p\t%m %u %g\n' -o -printf '%p\t%m %u %g %s %l\n' \); echo; "
+        rf"find $(ls -d {written} 2>/dev/null) -type f -not -path '/root/.ansible/*' -print0 | xargs -0 sha256sum",
         timeout=600,
     )
     known, _blank, sums = said.partition("\n\n")
     found = dict(line.split("\t", 1) for line in known.splitlines() if "\t" in line)
     for line in sums.splitlines():
         digest, _blanks, path = line.partition("  ")
-        found[path] = f"{found.get(path, '')} {digest}"
+        if path in found:
+            found[path] += f" {digest}"
     return found
 
 
