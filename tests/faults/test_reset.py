@@ -36,7 +36,7 @@ NETWORK = (
 
 
 def files(bench: Bench) -> dict[str, str]:
-    """Every file, folder and link of the node: mode, owner, size; and what is in it, where people and packages write."""
+    """Every file, folder and link: mode, owner, size; and what is in it, where people and packages write."""
     pruned = " -o ".join(f"-path {path}" for path in NOT_LOOKED_AT)
     find = rf"find / -xdev \( {pruned} -o -name '*-old' -o -name '*.pyc' -o -name __pycache__ \) -prune -o"
     written = "/etc /usr/local /opt /root /boot/grub /lib/modules/*/modules.dep /var/lib/dpkg/status /var/spool/cron"
