@@ -114,13 +114,13 @@ class Bench:
 
     def tree(self) -> str:
         """A hash of every file a run could change: content, mode, owner, links; logs and run-time state left out."""
-        places = (
-            "find /etc /usr/local /usr/lib/systemd /lib/modules /var/lib/dpkg/status /opt /root -xdev "
-            r"\( -path /root/.ansible -o -name '*.cache' -o -name 'ld.so.cache' \) -prune -o"
-        )
         return self.ssh(
-            rf"{{ {places} -printf '%p %m %u %g %l\n'; {places} -type f -print0 | xargs -0 sha256sum; }} "
-            "| sort | sha256sum; "
+            "{ find /etc /usr/local /opt /root /var/lib/dpkg/status -xdev -path /root/.ansible -prune -o "
+            r"-name '*.cache' -prune -o -printf '%p %m %u %g %l\n'; "
+            "find /etc /usr/local /opt /root /var/lib/dpkg/status -xdev -path /root/.ansible -prune -o "
+            "-name '*.cache' -prune -o -type f -print0 | xargs -0 sha256sum; "
+            # these are many and large: their sizes and times
+            r"find /usr/lib/systemd /lib/modules/ -xdev -type f -printf '%p %m %s %T@\n'; } | sort | sha256sum; "
             "lsmod | awk '{print $1}' | sort | sha256sum; "
             "sysctl -a 2>/dev/null | grep -E '^(net.bridge|net.ipv4.ip_forward)' | sha256sum; "
             "cut -d' ' -f1 /proc/swaps"
