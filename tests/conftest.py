@@ -11,7 +11,9 @@ those that are there, each with its commit and day; `make faults` begins with no
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -61,34 +63,55 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
 
 
 class Recorder:
-    """Writes a row for each case of each test, as soon as its outcome is known."""
+    """Writes a row for each case of each test: `not run` when it is found, then what became of it."""
 
     def __init__(self, commit: str) -> None:
         self.commit = commit
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Before any is deselected, so that what a session leaves out is missing from no count."""
+        with rows() as kept:
+            for item in items:
+                for key, row in self.of(item, "not run", 0):
+                    kept.setdefault(key, row)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
         outcome = yield
         report = outcome.get_result()
-        cases = list(item.iter_markers("case"))
-        if not cases or (report.when != "call" and report.passed):
-            return
-        rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-        for case in cases:
+        if report.when == "call" or not report.passed:
+            with rows() as kept:
+                kept.update(self.of(item, report.outcome, round(report.duration, 1)))
+
+    def of(self, item: pytest.Item, outcome: str, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
+        for case in item.iter_markers("case"):
             number, fault = case.args
-            rows[f"{item.nodeid} [{number}]"] = {
-                "case": number,
-                "fault": fault,
-                "stage": stage_of(item),
-                "simulated": case.kwargs.get("simulated", ""),
-                "outcome": report.outcome,
-                "seconds": round(report.duration, 1),
-                "figures": getattr(item, "figures", {}),
-                "commit": self.commit,
-                "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-            }
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
+            yield (
+                f"{item.nodeid} [{number}]",
+                {
+                    "case": number,
+                    "fault": fault,
+                    "stage": stage_of(item),
+                    "simulated": case.kwargs.get("simulated", ""),
+                    "outcome": outcome,
+                    "seconds": seconds,
+                    "figures": getattr(item, "figures", {}),
+                    "commit": self.commit,
+                    "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+                },
+            )
+
+
+@contextlib.contextmanager
+def rows() -> Iterator[dict[str, Any]]:
+    """The rows that are kept, to be changed; one session at a time."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+        yield kept
+        RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
 
 def stage_of(item: pytest.Item) -> str:
