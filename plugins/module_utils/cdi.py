@@ -326,9 +326,10 @@ def validate(spec: Mapping[str, Any]) -> list[str]:
             faults.append(fault)
         elif not isinstance(name, str):
             faults.append(f"the device name {name!r} is no string: write it in quotes")
-        if name in names:
+        known_as = name if isinstance(name, str) else repr(name)
+        if known_as in names:
             faults.append(f"two devices are named {name!r}")
-        names.add(name if isinstance(name, str) else repr(name))
+        names.add(known_as)
         faults.extend(_unknown(where, device, "device"))
         edits = device.get("containerEdits")
         if not edits:
