@@ -6,7 +6,8 @@
     python3 -m ansible_collections.gpunode.ready.plugins.module_utils.diagnose [--json] [FILE ...]
 
 It wants the checkout's folder ``collections`` on PYTHONPATH, and reads standard input without FILE; gzip may have
-packed a FILE. It ends with 0 where nothing known was found, with 1 where something was, with 2 where a file was not readable.
+packed a FILE. It ends with 0 where nothing known was found, with 1 where something was, with 2 where a file could not
+be read.
 
 Rules of this file: it streams, so memory stays the same however long the text; any bytes are taken; the matcher knows
 no failure by name. What is known of failures stands in ``signatures/``.
@@ -418,6 +419,7 @@ class Chosen:
                 [*command, "--", path] if path else [*command, "-"],
                 stdin=subprocess.DEVNULL if path else subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                bufsize=1 << 20,
                 stderr=subprocess.DEVNULL,
                 env={"LC_ALL": "C", "PATH": os.environ.get("PATH", "")},
             ) as grep:
