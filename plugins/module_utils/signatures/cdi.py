@@ -93,6 +93,16 @@ UNRESOLVABLE = Failure(
             cause="podman takes {device} for a path, because no CDI specification has it.",
             sample="Error: stat nvidia.com/gpu=all: no such file or directory",
         ),
+        Signature(
+            pattern=r"unknown CDI device|CDI device [^\n]{1,80} (?:not found|does not exist)|failed to inject CDI"
+            r" device",
+            literals=("CDI device",),
+            component="runtimes",
+            source="cncf-tags/container-device-interface:pkg/cdi",
+            cause="A CDI device that was asked for stands in no specification that is loaded.",
+            sample='CDI device "nvidia.com/gpu=9" not found',
+            weak=True,
+        ),
     ),
     consequence_of=("cdi-spec-missing", "cdi-spec-stale-after-driver-upgrade"),
     mistaken_for=("cdi-spec-missing",),

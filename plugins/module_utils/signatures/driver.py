@@ -55,6 +55,15 @@ NOUVEAU = shared(
             " communicate with"
             " the NVIDIA driver.",
         ),
+        Signature(
+            pattern=r"Module nouveau is in use|nouveau[^\n]{0,60}(?:conflict|incompatible with the NVIDIA)|disable"
+            r" (?:the )?[Nn]ouveau (?:kernel )?driver before",
+            literals=("Module nouveau", "nouveau", "Nouveau"),
+            component="modprobe, installers",
+            source="kmod:tools/modprobe.c",
+            cause="nouveau holds the GPU; expected it unloaded and blacklisted.",
+            sample="modprobe: FATAL: Module nouveau is in use.",
+        ),
     ),
 )
 
@@ -86,6 +95,16 @@ SECURE_BOOT = shared(
             source="NVIDIA/nvidia-installer:kernel.c",
             cause="The NVIDIA module is not signed with a key that Secure Boot trusts.",
             sample="ERROR: The signed kernel module failed to load because the kernel could not verify its signature",
+        ),
+        Signature(
+            pattern=r"^SecureBoot enabled",
+            literals=("SecureBoot enabled",),
+            component="mokutil",
+            source="lcp/mokutil:src/mokutil.c",
+            cause="Secure Boot is on and the NVIDIA module is not loaded: it is not signed with a key that is"
+            " enrolled.",
+            sample="SecureBoot enabled\nNVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+            near=("smi-failed",),
         ),
     ),
 )
@@ -213,7 +232,7 @@ DKMS = shared(
         ),
         Signature(
             pattern=r"make(?:\[\d\])?: \*\*\* \[[^\]\n]{0,200}(?:nvidia|conftest|nv-)[^\]\n]{0,120}\] Error \d"
-            r"|/(?:nvidia|nvidia-uvm|nvidia-drm|nvidia-modeset|nvidia-peermem)/nv?[\w./-]{1,60}\.[ch]:\d{1,6}:\d{1,4}:"
+            r"|\bnvidia(?:-uvm|-drm|-modeset|-peermem)?/[\w./-]{1,60}\.[ch]:\d{1,6}:\d{1,4}:"
             r" error:",
             literals=("make[", "make: *** ", ": error:"),
             component="make",
@@ -296,6 +315,24 @@ GPU_LOST = shared(
             " recover"
             " this GPU",
         ),
+        Signature(
+            pattern=r"NVIDIA Corporation[^\n]{0,160}\(rev ff\)|Unknown header type 7f",
+            literals=("(rev ff)", "Unknown header type 7f"),
+            component="lspci",
+            source="pciutils:lspci.c",
+            cause="The GPU answers no PCI configuration reads any more: it fell off the bus.",
+            sample="01:00.0 VGA compatible controller: NVIDIA Corporation GA102 [GeForce RTX 3090] (rev ff) (prog-if"
+            " ff)",
+        ),
+        Signature(
+            pattern=r"Unable to determine the device handle for (?:GPU|gpu) ?[0-9A-Fa-f:.]{4,20}: Unknown Error",
+            literals=("Unable to determine the device handle",),
+            component="nvidia-smi",
+            source="nvidia-smi (NVML_ERROR_UNKNOWN)",
+            cause="nvidia-smi gets no handle for a GPU that the driver had: it does not answer on the bus.",
+            sample="Unable to determine the device handle for GPU 0000:02:00.0: Unknown Error",
+            weak=True,
+        ),
     ),
     mistaken_for=("pod-unexpected-admission-after-reboot", "rm-init-adapter-failed"),
 )
@@ -327,6 +364,25 @@ ECC = shared(
             source="docs.nvidia.com/cuda/cuda-runtime-api (cudaErrorECCUncorrectable, 214)",
             cause="A GPU met an uncorrectable memory error.",
             sample="RuntimeError: CUDA error: uncorrectable ECC error encountered",
+        ),
+        Signature(
+            pattern=r"[Uu]ncontained (?:ECC|memory) error|Contained ECC error|Remapping Failure Occurred\s{1,30}: Yes"
+            r"|[Rr]ow [Rr]emap\w{0,6} [Ff]ailure|[Dd]ouble[- ][Bb]it ECC",
+            literals=(
+                "ncontained ECC",
+                "ncontained memory",
+                "Contained ECC",
+                "Remapping Failure",
+                "emap",
+                "ouble-bit ECC",
+                "ouble Bit ECC",
+                "ouble bit ECC",
+            ),
+            component="kernel, nvidia-smi, DCGM",
+            source="docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt",
+            cause="A GPU met an uncorrectable memory error.",
+            sample="Uncontained ECC error on GPU 3",
+            not_with="double[- ]bit ECC\\s{0,30}:\\s{0,4}(?:0|N/A)|Bit ECC\\s{0,30}: (?:0|N/A)",
         ),
     ),
     severity="fatal",
@@ -405,6 +461,15 @@ NVLINK = Failure(
             cause="CUDA met an uncorrectable NVLink error.",
             sample="CUDA error: uncorrectable NVLink error detected during the execution",
         ),
+        Signature(
+            pattern=r"NVSwitch (?:non-?)?fatal error|knvlink\w{3,60}: [^\n]{0,80}(?:[Ff]ailed|error)",
+            literals=("NVSwitch ", "knvlink"),
+            component="nv-fabricmanager, kernel",
+            source="NVIDIA/open-gpu-kernel-modules:src/nvidia/src/kernel/gpu/nvlink",
+            cause="An NVLink or NVSwitch reports an error.",
+            sample="NVRM: knvlinkUpdatePostRxDetectLinkMask_IMPL: Failed to update Rx Detect Link mask!",
+            weak=True,
+        ),
     ),
 )
 
@@ -443,12 +508,22 @@ RM_INIT = Failure(
         Signature(
             pattern=r"^No devices were found|Unable to determine the device handle for (?:GPU|gpu)"
             r" ?[0-9A-Fa-f:.]{4,20}:"
-            r" (?:Unknown Error|Not Found)|The NVIDIA probe routine failed for",
+            r" Not Found|The NVIDIA probe routine failed for",
             literals=("No devices were found", "Unable to determine the device handle", "probe routine failed for"),
             component="nvidia-smi, kernel",
             source="nvidia-smi (exit status 6), NVIDIA/open-gpu-kernel-modules:kernel-open/nvidia/nv.c",
             cause="The driver is loaded, but offers no usable GPU.",
             sample="No devices were found",
+            weak=True,
+        ),
+        Signature(
+            pattern=r"failed to copy vbios to system memory|nvidia: probe of \S{4,20} failed with error|nvidia"
+            r" \S{4,20}: probe with driver nvidia failed",
+            literals=("failed to copy vbios", "nvidia: probe of", "probe with driver nvidia failed"),
+            component="kernel",
+            source="NVIDIA/open-gpu-kernel-modules:kernel-open/nvidia/nv-pci.c",
+            cause="The driver could not take the GPU.",
+            sample="nvidia: probe of 0000:01:00.0 failed with error -1",
             weak=True,
         ),
     ),
@@ -498,6 +573,15 @@ FM_NO_SWITCH = shared(
             " with"
             " error:WARNING Nothing to do [NV_WARN_NOTHING_TO_DO]",
         ),
+        Signature(
+            pattern=r"/dev/nvidia-nvswitch\w{0,6}[^\n]{0,60}(?:[Nn]o such|not found|does not exist)|does not have"
+            r" (?:any )?NVSwitch",
+            literals=("nvidia-nvswitch", "NVSwitch"),
+            component="nv-fabricmanager",
+            source="NVIDIA Fabric Manager, all branches",
+            cause="There is no NVSwitch on this machine.",
+            sample="Failed to open /dev/nvidia-nvswitchctl: No such file or directory",
+        ),
     ),
     severity="degraded",
 )
@@ -533,6 +617,15 @@ FM_DOWN = shared(
             cause="Fabric Manager does not run on a system with NVSwitches; expected it active.",
             sample="nvidia-fabricmanager.service: Failed with result 'exit-code'.",
             weak=True,
+        ),
+        Signature(
+            pattern=r"(?:CUDA|[Cc]uda|cuInit|cu[A-Z]\w{3,30})[^\n]{0,80}\b802\b|^Fabric\s{1,40}State\s{1,60}: (?:In"
+            r" Progress|Not Started)",
+            literals=("802", "Fabric"),
+            component="CUDA, nvidia-smi -q",
+            source="docs.nvidia.com/cuda/cuda-driver-api (CUDA_ERROR_SYSTEM_NOT_READY, 802)",
+            cause="CUDA answers 802, system not yet initialised: no Fabric Manager has set up the NVSwitches.",
+            sample="cuInit err: 802",
         ),
     ),
     consequence_of=("fabric-manager-version-mismatch", "fabric-manager-no-nvswitch", "xid-nvlink-error"),

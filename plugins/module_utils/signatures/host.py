@@ -39,6 +39,16 @@ SELINUX = Failure(
             cause="SELinux keeps {program} from {what}.",
             sample="SELinux is preventing nvidia-smi from open access on the chr_file /dev/nvidiactl.",
         ),
+        Signature(
+            pattern=r"/proc/(?:self|thread-self)/attr/keycreate: [Pp]ermission denied|failed to set selinux label"
+            r"|(?:error|failed)[^\n]{0,40} relabel[^\n]{0,120}(?:permission denied|not permitted|not supported)"
+            r"|SELinux relabeling of \S{1,120} is not allowed",
+            literals=("attr/keycreate", "selinux label", "relabel"),
+            component="runc, CRI-O, podman",
+            source="opencontainers/selinux:go-selinux",
+            cause="SELinux refuses the container's label.",
+            sample="write /proc/self/attr/keycreate: permission denied",
+        ),
     ),
     mistaken_for=("nvml-insufficient-permissions",),
 )
@@ -90,6 +100,16 @@ APPARMOR = Failure(
             sample="ctr: unknown error after kill: /usr/bin/nvidia-container-runtime did not terminate successfully:"
             " exit"
             " status 1: unable to signal init: permission denied",
+        ),
+        Signature(
+            pattern=r"[Ff]ailed to create[^\n]{0,160}[Aa]pp[Aa]rmor|OCI runtime[^\n]{0,240}apparmor",
+            literals=("pparmor", "ppArmor"),
+            component="containerd, runc",
+            source="opencontainers/runc:libcontainer/apparmor",
+            cause="A container cannot be created because of its AppArmor profile.",
+            sample="OCI runtime create failed: runc create failed: unable to start container process: error during"
+            " container init: unable to apply apparmor profile: apparmor failed to apply profile",
+            not_with="disabled|not enabled",
         ),
     ),
 )

@@ -59,6 +59,15 @@ VERSIONS = shared(
             ' version skew and may lead to a malfunctional cluster. Kubelet version: "1.14.0" Control plane version:'
             ' "1.13.5"',
         ),
+        Signature(
+            pattern=r"at least one minor release higher|doesn't match patterns for neither semantic version",
+            literals=("minor release higher", "match patterns for neither"),
+            component="kubeadm",
+            source="kubernetes/kubernetes:cmd/kubeadm/app/phases/upgrade/policy.go",
+            cause="kubeadm and the version asked for do not go together.",
+            sample='Specified version to upgrade to "v1.21.0" is at least one minor release higher than the kubeadm'
+            " minor release",
+        ),
     ),
     severity="fatal",
 )
@@ -174,6 +183,16 @@ WRONG_CA = Failure(
             sample="error: You must be logged in to the server (Unauthorized)",
             weak=True,
         ),
+        Signature(
+            pattern=r"x509: certificate signed by unknown authority",
+            literals=("signed by unknown authority",),
+            component="kubectl, kubelet",
+            source="golang/go:src/crypto/x509/verify.go",
+            cause="A certificate is signed by another CA than this client trusts.",
+            sample="error: tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            weak=True,
+            not_with="webhook|pull|/v2/|registry|docker|proxy|git|helm",
+        ),
     ),
     mistaken_for=("apiserver-not-ready",),
 )
@@ -262,6 +281,32 @@ APISERVER = Failure(
             ended_by=("node-registered",),
             cause="kubelet does not become healthy, so no API server is started.",
             sample="[kubelet-check] It seems like the kubelet isn't running or healthy.",
+            weak=True,
+        ),
+        Signature(
+            pattern=r"Unable to connect to the server: (?:dial tcp|net/http|EOF|context|read tcp)|API server is not"
+            r" healthy|control plane (?:is|was) not (?:ready|healthy|running)|[Ff]ailed to connect to (?:the )?(?:API"
+            r" server|apiserver)",
+            literals=(
+                "Unable to connect to the server",
+                "API server is not healthy",
+                "control plane ",
+                "ailed to connect to",
+            ),
+            component="kubectl, kubeadm",
+            source="kubernetes/kubectl:pkg/cmd/util/helpers.go",
+            cause="The API server does not answer; expected it healthy.",
+            sample="Unable to connect to the server: net/http: TLS handshake timeout",
+            ended_by=("node-registered",),
+        ),
+        Signature(
+            pattern=r"error execution phase wait-control-plane|couldn't get current server API group list",
+            literals=("phase wait-control-plane", "current server API group list"),
+            component="kubeadm, kubectl",
+            source="kubernetes/kubernetes:cmd/kubeadm/app/cmd/phases/init/waitcontrolplane.go",
+            cause="The API server did not come up.",
+            sample="error execution phase wait-control-plane: couldn't initialize a Kubernetes cluster",
+            ended_by=("node-registered",),
             weak=True,
         ),
     ),

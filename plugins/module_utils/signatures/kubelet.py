@@ -139,6 +139,15 @@ CGROUP_V1 = shared(
             sample="kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is in maintenance"
             " mode",
         ),
+        Signature(
+            pattern=r"requires cgroups? v2|cgroups? v1 (?:is )?(?:detected|found)[^\n]{0,60}(?:require|unsupported"
+            r"|not supported)",
+            literals=("requires cgroup", "cgroup v1", "cgroups v1"),
+            component="minikube, k3s",
+            source="kubernetes/minikube",
+            cause="The host uses cgroup v1; expected cgroup v2.",
+            sample="Kubernetes 1.35 requires cgroup v2",
+        ),
     ),
 )
 
@@ -193,7 +202,8 @@ DISK = Failure(
     signatures=(
         Signature(
             pattern=r"node was low on resource: \[?(?P<resource>ephemeral-storage|nodefs|imagefs|inodes|DiskPressure)"
-            r"|node had condition: \[[^\]\n]{0,60}DiskPressure|EvictionThresholdMet[^\n]{0,200}(?:ephemeral-storage"
+            r"|node (?:had|has) conditions?: \[[^\]\n]{0,60}DiskPressure|EvictionThresholdMet[^\n]{0,200}(?:ephemeral"
+            r"-storage"
             r"|nodefs|imagefs"
             r"|inodes)|[Aa]ttempting to reclaim\"?[^\n]{0,40}(?:ephemeral-storage|inodes|nodefs|imagefs)"
             r"|FreeDiskSpaceFailed"
@@ -202,6 +212,7 @@ DISK = Failure(
             literals=(
                 "node was low on resource",
                 "node had condition",
+                "node has condition",
                 "EvictionThresholdMet",
                 "ttempting to reclaim",
                 "FreeDiskSpaceFailed",
@@ -265,6 +276,16 @@ ADMISSION = Failure(
             sample="Pod was rejected: Allocate failed due to no healthy devices present; cannot allocate unhealthy"
             " devices"
             " nvidia.com/gpu, which is unexpected",
+        ),
+        Signature(
+            pattern=r"[Aa]llocate failed due to",
+            literals=("llocate failed due to",),
+            component="kubelet",
+            source="kubernetes/kubernetes:pkg/kubelet/cm/devicemanager/manager.go",
+            cause="kubelet could not allocate a device when it admitted the pod.",
+            sample="Pod was rejected: Allocate failed due to rpc error: code = Unavailable desc = connection error,"
+            " which is unexpected",
+            weak=True,
         ),
     ),
     consequence_of=(

@@ -49,6 +49,11 @@ MARKS: tuple[Mark, ...] = (
         ("NVIDIA-SMI", "nvidia-smi", "NVIDIA driver", "modprobe"),
     ),
     Mark(
+        "smi-failed",
+        r"NVIDIA-SMI has failed|couldn.{0,3}t communicate with the NVIDIA driver",
+        ("NVIDIA-SMI has failed", "communicate with the NVIDIA driver"),
+    ),
+    Mark(
         "plugin-registered",
         r"Registered device plugin (?:for|with)|Got registration request from device plugin",
         ("Registered device plugin", "registration request from device plugin"),
@@ -86,8 +91,9 @@ MARKS: tuple[Mark, ...] = (
     Mark(
         "local-image",
         r"[Pp]ulling image [\"'](?:localhost/)?[\w-]{1,60}(?:/[\w-]{1,60})?(?::(?:local|dev|latest))?[\"']|minikube"
-        r" image build|docker build",
-        ("ulling image", "minikube image build", "docker build"),
+        r" image build|docker build|Image:\s{1,20}[\w-]{1,60}(?::(?:local|dev|latest))?$"
+        r"|--image=[\w-]{1,60}(?::[\w.-]{1,40})?(?:\s|$)",
+        ("ulling image", "minikube image build", "docker build", "Image:", "--image="),
     ),
     Mark(
         "claims-listed",

@@ -176,6 +176,14 @@ PROFILING = Failure(
             " returned an unrecoverable"
             ' error"',
         ),
+        Signature(
+            pattern=r"[Pp]rofiling[^\n]{0,60}(?:is |being )?(?:in use|used) by another",
+            literals=("rofiling",),
+            component="DCGM",
+            source="NVIDIA/DCGM:modules/profiling",
+            cause="Another process profiles the GPU.",
+            sample="Error: Profiling module is in use by another process",
+        ),
     ),
 )
 

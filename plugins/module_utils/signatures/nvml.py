@@ -61,6 +61,14 @@ MISMATCH = shared(
             " this"
             " configuration",
         ),
+        Signature(
+            pattern=r"Failed to initialize NVML: Driver/lib|Detected (?:a )?version mismatch[^\n]{0,60}(?:NVML|driver)",
+            literals=("initialize NVML: Driver/lib", "version mismatch"),
+            component="nvidia-smi, DCGM",
+            source="NVIDIA/go-nvml:gen/nvml/nvml.h",
+            cause="User-space library and loaded module are of different driver versions.",
+            sample="Failed to initialize NVML: Driver/lib",
+        ),
     ),
 )
 
@@ -174,6 +182,18 @@ NOT_LOADED = shared(
             sample="nvidia-container-cli: initialization error: driver error: failed to process request",
             weak=True,
         ),
+        Signature(
+            pattern=r"/dev/nvidia(?:\*|ctl|-uvm|-uvm-tools|\d{1,2})[\"']{0,2}:? [Nn]o such file|device"
+            r" [\"']/dev/nvidia\S{0,12}[\"']: no such file|NVIDIA-SMI has failed because it could|nvidia driver"
+            r" modules are not yet loaded|could not insert [\"']?nvidia",
+            literals=("/dev/nvidia", "NVIDIA-SMI has failed", "driver modules are not yet", "could not insert"),
+            component="ls, docker, nvidia-container-runtime",
+            source="NVIDIA/nvidia-container-toolkit:cmd/nvidia-ctk-installer",
+            cause="The nvidia module is not loaded: its device files are not there.",
+            sample="ls: cannot access '/dev/nvidia*': No such file or directory",
+            weak=True,
+            not_with="Key was rejected|Required key not available",
+        ),
     ),
     consequence_of=(
         "nouveau-conflict",
@@ -214,6 +234,16 @@ UNKNOWN_ERROR = Failure(
             source="NVIDIA/nvidia-container-toolkit#48",
             cause="NVML answers Unknown Error: the container may not open /dev/nvidia* any more.",
             sample="Failed to initialize NVML: Unknown Error",
+        ),
+        Signature(
+            pattern=r"[Nn](?:vml|VML)[^\n]{0,40}[Uu]nknown [Ee]rror",
+            literals=("nknown Error", "nknown error"),
+            component="NVML's callers in a container",
+            source="NVIDIA/nvidia-container-toolkit#48",
+            cause="NVML answers Unknown Error: the container may not open /dev/nvidia* any more.",
+            sample="Error: could not initialize nvml: Unknown Error",
+            weak=True,
+            not_with="nvidia-container-cli",
         ),
     ),
     mistaken_for=("nvml-insufficient-permissions",),

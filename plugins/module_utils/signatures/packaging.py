@@ -130,6 +130,29 @@ KEY_OR_REPO = shared(
             sample="E: Unable to locate package nvidia-container-toolkit",
             weak=True,
         ),
+        Signature(
+            pattern=r"Unsupported distribution!|repomd\.xml signature could not be verified|Errors during downloading"
+            r" metadata for repository|GPG key retrieval failed|Gpg Keys not imported|are ignored as the file has an"
+            r" unsupported filetype|SHA1 is not considered secure|Problem with MergeList|Some index files failed to"
+            r" download|\[Errno 14\] HTTPS? Error 404",
+            literals=(
+                "Unsupported distribution!",
+                "repomd.xml signature",
+                "Errors during downloading metadata",
+                "GPG key retrieval failed",
+                "Gpg Keys not imported",
+                "unsupported filetype",
+                "SHA1 is not considered",
+                "Problem with MergeList",
+                "index files failed to download",
+                "[Errno 14]",
+            ),
+            component="apt, yum, NVIDIA's repository",
+            source="Debian/apt:methods, rpm-software-management/yum",
+            cause="The repository cannot be verified or read.",
+            sample="https://nvidia.github.io/libnvidia-container/stable/centos8/x86_64/repodata/repomd.xml: [Errno"
+            " -1] repomd.xml signature could not be verified for libnvidia-container",
+        ),
     ),
 )
 
@@ -209,6 +232,32 @@ HEADERS = shared(
             cause="The driver container finds no headers that fit the running kernel.",
             sample="Resolving Linux kernel version...\nCould not resolve Linux kernel version",
         ),
+        Signature(
+            pattern=r"(?:[Cc]annot|[Cc]ould not|[Uu]nable to) (?:find|locate) (?:the )?(?:[Kk]ernel|Linux)(?:"
+            r" kernel)? (?:headers|sources?\b)|[Kk]ernel headers? (?:are |is |were |was )?(?:not (?:found|installed"
+            r"|available)|missing)|Please install the (?:linux-headers|kernel-devel|kernel-headers)|No matching"
+            r" package to install: [\"']?kernel-(?:devel|headers)|Kernel configuration is invalid"
+            r"|/lib/modules/\S{3,80}/(?:build|source)[\"'`]{0,2}:? (?:does not exist|not found|is not a directory|No"
+            r" such file)",
+            literals=(
+                "find the",
+                "find kernel",
+                "find Kernel",
+                "find Linux",
+                "locate kernel",
+                "locate the",
+                "ernel headers",
+                "ernel header ",
+                "Please install the",
+                "No matching package",
+                "Kernel configuration is invalid",
+                "/lib/modules/",
+            ),
+            component="dkms, installers, make",
+            source="dkms-project/dkms:dkms.in, kbuild",
+            cause="The headers of the running kernel are not installed; expected them in /lib/modules/<kernel>/build.",
+            sample="Please install the linux-headers-4.11.1+ package,",
+        ),
     ),
 )
 
@@ -269,6 +318,35 @@ BROKEN_PACKAGES = shared(
             cause="Packages here depend on versions that cannot be installed together.",
             sample="Problem: package nvidia-container-toolkit-1.14.3-1.x86_64 requires nvidia-container-toolkit-base ="
             " 1.14.3-1, but none of the providers can be installed",
+        ),
+        Signature(
+            pattern=r"very bad inconsistent state|needs to be reinstalled, but I can't find an archive|but it is not"
+            r" (?:going to be installed|installable)|rpmdb open failed|cannot install the best (?:update )?candidate"
+            r"|could not satisfy dependencies|failed to (?:prepare|commit) transaction",
+            literals=(
+                "bad inconsistent state",
+                "needs to be reinstalled",
+                "but it is not ",
+                "rpmdb open failed",
+                "cannot install the best",
+                "could not satisfy dependencies",
+                "transaction",
+            ),
+            component="apt, dpkg, dnf, pacman",
+            source="Debian/apt:apt-private/private-output.cc, Debian/dpkg",
+            cause="Packages here are half-installed, or depend on versions that cannot be installed together.",
+            sample="dpkg: error processing package nvidia-dkms-535 (--remove): Package is in a very bad inconsistent"
+            " state; you should reinstall it",
+        ),
+        Signature(
+            pattern=r"Could not get lock /var/lib/(?:dpkg|apt)/|Unable to acquire the dpkg frontend lock|dpkg"
+            r" frontend lock (?:is|was) locked",
+            literals=("Could not get lock", "dpkg frontend lock"),
+            component="apt",
+            source="Debian/apt:apt-pkg/deb/debsystem.cc",
+            cause="Another package manager holds dpkg's lock, or one died with it.",
+            sample="E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1234 (unattended-upgr)",
+            weak=True,
         ),
     ),
     consequence_of=("kernel-headers-missing", "dkms-build-failed", "apt-key-or-repo-failure"),

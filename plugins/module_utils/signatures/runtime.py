@@ -37,6 +37,15 @@ BINARY_MISSING = shared(
             cause="{binary}{unit}{shell} is not there, though its service is; expected the runtime's executable.",
             sample="crio.service: Failed to locate executable /usr/bin/crio: No such file or directory",
         ),
+        Signature(
+            pattern=r"Unit file (?P<unit>(?:crio|cri-o|containerd|docker|cri-docker)\S{0,12}) does not exist"
+            r"|(?P<binary>/usr/(?:local/)?s?bin/(?:crio|containerd|dockerd|cri-dockerd))[\"']{0,2}:? ?[Nn]o such file",
+            literals=("Unit file ", "bin/crio", "bin/containerd", "bin/dockerd", "bin/cri-dockerd"),
+            component="systemctl, shell",
+            source="systemd:src/shared/install.c",
+            cause="{unit}{binary} is not there; expected the runtime's package installed.",
+            sample="Failed to enable unit: Unit file crio.service does not exist.",
+        ),
     ),
     consequence_of=("apt-broken-package-state", "apt-key-or-repo-failure"),
 )
@@ -292,6 +301,18 @@ NOT_RUNNING = shared(
             ended_by=("runtime-answered",),
             cause="The container runtime does not run; expected it active.",
             sample="[ERROR CRI]: container runtime is not running: output: E1120 validate service connection",
+            weak=True,
+        ),
+        Signature(
+            pattern=r"connect endpoint [^\n]{3,120}(?:deadline exceeded|refused|no such file)|[Cc]ontainer runtime"
+            r" (?:is )?not (?:running|responding|available)",
+            literals=("connect endpoint", "ontainer runtime "),
+            component="crictl, minikube",
+            source="kubernetes-sigs/cri-tools:cmd/crictl/util.go",
+            cause="The container runtime does not answer; expected it active.",
+            sample="connect: connect endpoint 'unix:///var/run/crio/crio.sock', make sure you are running as root and"
+            " the endpoint has been started: context deadline exceeded",
+            ended_by=("runtime-answered",),
             weak=True,
         ),
     ),

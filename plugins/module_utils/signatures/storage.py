@@ -26,8 +26,8 @@ UNBOUND = Failure(
     ),
     signatures=(
         Signature(
-            pattern=r"no persistent volumes available for this claim and no storage class is set|unbound immediate"
-            r" PersistentVolumeClaims?|PersistentVolumeClaim"
+            pattern=r"no persistent volumes available for this claim and no storage class is set|unbound"
+            r" (?:immediate )?PersistentVolumeClaims?|PersistentVolumeClaim"
             r" is not bound|storageclass(?:es)?\.storage\.k8s\.io [\"'](?P<name>[^\"'\n]{0,80})[\"'] not found"
             r"|waiting for a volume to be created, either by"
             r" external provisioner|didn't find available persistent volumes to bind|no volume plugin matched|find"
@@ -35,6 +35,7 @@ UNBOUND = Failure(
             literals=(
                 "no storage class is set",
                 "unbound immediate PersistentVolumeClaim",
+                "unbound PersistentVolumeClaim",
                 "PersistentVolumeClaim is not bound",
                 "torage.k8s.io",
                 "waiting for a volume to be created",

@@ -15,7 +15,7 @@ NOT_INSTALLED = shared(
     (
         Signature(
             pattern=r"could not select device driver [\"'](?P<driver>[^\"'\n]{0,40})[\"'] with capabilities:"
-            r" \[\[[^\]\n]{0,60}gpu",
+            r" \[\[",
             literals=("could not select device driver",),
             component="dockerd",
             source="moby/moby:daemon/devices.go",
@@ -34,6 +34,14 @@ NOT_INSTALLED = shared(
             cause="Docker finds neither the toolkit's hook nor a CDI specification for a GPU; expected one of them.",
             sample="docker: Error response from daemon: failed to discover GPU vendor from CDI: no known GPU vendor"
             " found.",
+        ),
+        Signature(
+            pattern=r"nvidia-docker2?: (?:command )?not found",
+            literals=("nvidia-docker",),
+            component="shell",
+            source="NVIDIA/nvidia-docker",
+            cause="nvidia-docker is not installed; expected nvidia-container-toolkit.",
+            sample="bash: nvidia-docker: command not found",
         ),
     ),
 )
@@ -85,6 +93,16 @@ BINARY_MISSING = shared(
             source="NVIDIA/nvidia-container-toolkit:cmd/nvidia-ctk-installer",
             cause="A program of the toolkit is not installed; expected nvidia-container-toolkit.",
             sample="bash: nvidia-container-runtime: command not found",
+        ),
+        Signature(
+            pattern=r"(?P<binary>/\S{0,120}nvidia-container-runtime(?:-hook)?(?:\.\w{1,12})?)[\"'`]{0,2}: (?:stat"
+            r" [^\n]{1,160}: )?[Nn]o such file",
+            literals=("nvidia-container-runtime",),
+            component="containerd, CRI-O",
+            source="golang/go:src/os/exec",
+            cause="{binary} does not exist; expected the toolkit's package installed.",
+            sample="failed to create shim: /usr/local/nvidia/toolkit/nvidia-container-runtime: no such file or"
+            " directory",
         ),
     ),
 )
@@ -145,6 +163,14 @@ DRIVER_ROOT = Failure(
             " library failed:"
             " libnvidia-ml.so.1",
         ),
+        Signature(
+            pattern=r"chroot: failed to run command .{0,3}nvidia-smi",
+            literals=("chroot: failed to run command",),
+            component="gpu-operator-validator",
+            source="NVIDIA/gpu-operator:cmd/nvidia-validator",
+            cause="There is no nvidia-smi under the driver root that the operator looks in.",
+            sample="chroot: failed to run command 'nvidia-smi': No such file or directory",
+        ),
     ),
     mistaken_for=("nvml-library-not-found", "toolkit-ldconfig-failed"),
 )
@@ -194,6 +220,14 @@ CGROUP_RULES = Failure(
             cause="nvidia-container-cli may not write devices.allow ({why}).",
             sample="nvidia-container-cli: mount error: open failed: /sys/fs/cgroup/devices/user.slice/devices.allow:"
             " permission denied",
+        ),
+        Signature(
+            pattern=r"nvidia-container-cli[\w.]{0,8}: (?:container|mount) error:[^\n]{0,240}cgroup",
+            literals=("nvidia-container-cli",),
+            component="nvidia-container-cli",
+            source="NVIDIA/libnvidia-container:src",
+            cause="nvidia-container-cli cannot allow the GPU's devices in the container's cgroup.",
+            sample="nvidia-container-cli: mount error: failed to add device rules: cgroup v2 bpf program attach failed",
         ),
     ),
 )
@@ -283,6 +317,24 @@ REQUIREMENT = Failure(
             source="docs.nvidia.com/cuda/cuda-runtime-api (errors 35, 804, 222)",
             cause="The program needs a newer CUDA than the host's driver brings.",
             sample="CUDA driver version is insufficient for CUDA runtime version",
+        ),
+        Signature(
+            pattern=r"requirement error:|built for NVIDIA Driver Release \S{3,12} or later, but|compatibility mode is"
+            r" UNAVAILABLE|NVIDIA driver (?:version )?(?:is )?too old|driver version \S{3,14} is (?:too old|older"
+            r" than)",
+            literals=(
+                "requirement error:",
+                "built for NVIDIA Driver Release",
+                "mode is UNAVAILABLE",
+                "too old",
+                "older than",
+            ),
+            component="nvidia-container-cli, NVIDIA's images",
+            source="NVIDIA NGC images (entrypoint.d)",
+            cause="The image requires a newer driver than the host has.",
+            sample="ERROR: This container was built for NVIDIA Driver Release 470.57 or later, but version 450.51.06"
+            " was detected and compatibility mode is UNAVAILABLE.",
+            not_with="health",
         ),
     ),
 )

@@ -151,6 +151,15 @@ WITHOUT_CLASS = Failure(
             sample="CUDA error: no CUDA-capable device is detected",
             weak=True,
         ),
+        Signature(
+            pattern=r"No CUDA GPUs are available|Torch is not able to use GPU|CUDA is not available",
+            literals=("No CUDA GPUs are available", "not able to use GPU", "CUDA is not available"),
+            component="PyTorch",
+            source="pytorch/pytorch:torch/csrc/cuda/Module.cpp",
+            cause="CUDA sees no device in the container: none was injected.",
+            sample="RuntimeError: No CUDA GPUs are available",
+            weak=True,
+        ),
     ),
 )
 
@@ -173,7 +182,7 @@ LOCAL_IMAGE = Failure(
             r" authorization failed|requested access to the resource is denied|ErrImageNeverPull|is not present with"
             r" pull policy of Never"
             r"|docker\.io/(?:library|localhost)/(?P<library>[\w./:-]{1,100})[\"']?: (?:not found|failed to)"
-            r"|pull[^\n]{0,80}localhost/[\w./:-]{1,100}"
+            r"|pull[^\n]{0,80}localhost[:/][\w./:-]{1,100}"
             r"[^\n]{0,120}(?:refused|not found|denied)",
             literals=(
                 "pull access denied",
@@ -203,6 +212,16 @@ LOCAL_IMAGE = Failure(
             near=("local-image",),
             cause="An image with a local name is pulled from a registry; expected it on the node.",
             sample='Pulling image "app:local"\nError: ErrImagePull',
+            weak=True,
+        ),
+        Signature(
+            pattern=r"Back-off pulling image [\"'](?P<image>(?:localhost/)?[\w-]{1,60}(?:/[\w-]{1,60})?(?::[\w.-]"
+            r"{1,60})?)[\"']",
+            literals=("Back-off pulling image",),
+            component="kubelet",
+            source="kubernetes/kubernetes:pkg/kubelet/images/image_manager.go",
+            cause="{image} is pulled from a registry again and again; expected it on the node.",
+            sample='Back-off pulling image "web-feature-consumer:121b121c17ed07dc"',
             weak=True,
         ),
     ),
