@@ -29,10 +29,11 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
-from .findings import Evidence, Finding
+from .checks.all import CHECKS
+from .findings import Evidence, Finding, by_cause
 from .logtext import Line, joined, parsed, pieces, plainly
 from .signatures.all import FAILURES
 from .signatures.benign import BENIGN
@@ -130,7 +131,8 @@ class Matcher:
         """The fixed texts of which a line of a long text must hold one to be looked at."""
         common = {literal for mark in self._marks if mark.common for literal in mark.literals}
         needed = {literal for _failure, signature in self._rules for literal in signature.literals}
-        return sorted(set(self._by_literal) - (common - needed))
+        # A quote may be escaped in the text (JSON, logfmt), so only what stands between quotes is looked for.
+        return sorted({max(name.split('"'), key=len) for name in set(self._by_literal) - (common - needed)})
 
     def feed(self, source: str, lines: Iterable[Numbered], sparse: bool = False) -> None:
         """Look at numbered lines. ``sparse``: lines were left out, so that neighbours may not be next to each other."""
@@ -343,8 +345,10 @@ def _finding(failure: Failure, hits: list[Hit], cause: str | None) -> Finding:
     values.update(first.values)
     sentence = " ".join((first.signature.cause or failure.meaning).format_map(values).split())
     sentence = sentence.replace(" ()", "").replace("( ", "(").replace(" ;", ";").replace(" ,", ",").replace(" .", ".")
-    evidence = []
+    evidence: list[Evidence] = []
     for hit in hits[:4]:
+        if any((item.source, item.line) == (hit.source, hit.line) for item in evidence):
+            continue  # another of its signatures claims the same line
         evidence.append(Evidence(source=hit.source, text=" ".join(hit.text.split()), line=hit.line or None))
         last = parsed(hit.last_raw.decode(errors="replace")).time or hit.last_time
         times = f", first {hit.first_time}, last {last}" if hit.first_time else ""
@@ -484,6 +488,38 @@ def diagnose_text(text: str | bytes, source: str = "text") -> list[Finding]:
     raw = text.encode(errors="surrogateescape") if isinstance(text, str) else text
     read_stream(matcher, source, io.BytesIO(raw))
     return matcher.findings()
+
+
+def merged(
+    found: Iterable[Finding], others: Sequence[Finding], failures: Sequence[Failure] = FAILURES
+) -> list[Finding]:
+    """What logs say and what checks judge, as one list, root cause first.
+
+    A cause that both name is told once: in the check's words, with the log's evidence added to the check's. Each
+    finding that another of them explains is marked as its consequence.
+    """
+    if not others:
+        return list(found)
+    told: dict[tuple[str, str], Finding] = {}
+    for finding in others:
+        told[(finding.id, finding.subject)] = finding
+    known = {name for name, _subject in told}
+    for finding in found:
+        if finding.id not in known:
+            told[(finding.id, finding.subject)] = finding
+            continue
+        for key, other in told.items():
+            if key[0] == finding.id:
+                told[key] = replace(other, evidence=(*other.evidence, *finding.evidence))
+                break
+    causes = {check.id: check.consequence_of for check in CHECKS}
+    causes.update({failure.id: (*failure.consequence_of, *causes.get(failure.id, ())) for failure in failures})
+    present = {finding.id for finding in told.values()}
+    settled = []
+    for finding in told.values():
+        cause = finding.consequence_of or next((name for name in causes.get(finding.id, ()) if name in present), None)
+        settled.append(replace(finding, consequence_of=cause if cause != finding.id else None))
+    return by_cause(settled, [failure.id for failure in failures] + [check.id for check in CHECKS])
 
 
 # the command ---------------------------------------------------------------------------------------------------------

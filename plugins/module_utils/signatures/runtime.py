@@ -274,7 +274,8 @@ NOT_RUNNING = shared(
             literals=(
                 "Cannot connect to the Docker",
                 "failed to dial",
-                '.sock":',
+                "containerd.sock",
+                "crio.sock",
                 "connect to ",
                 "container runtime is down",
             ),

@@ -18,13 +18,15 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils import diagnose
+from ansible_collections.gpunode.ready.plugins.module_utils.checks.all import CHECKS
 from ansible_collections.gpunode.ready.plugins.module_utils.diagnose import (
     JOINED_LINES,
     Matcher,
     diagnose_text,
+    merged,
     read_stream,
 )
-from ansible_collections.gpunode.ready.plugins.module_utils.findings import from_dict
+from ansible_collections.gpunode.ready.plugins.module_utils.findings import Evidence, Finding, from_dict
 from ansible_collections.gpunode.ready.plugins.module_utils.logtext import cleaned, parsed, pieces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -210,6 +212,15 @@ def test_a_long_text_is_answered_like_a_short_one(tmp_path):
     assert answers[0][0].evidence[0].line == 30_001
 
 
+def test_a_long_text_whose_quotes_are_escaped_is_answered_like_a_short_one():
+    denied = next(case["text"] for case in CASES if case["id"] == "case-153").splitlines()[0]
+    line = json.dumps({"MESSAGE": denied, "SYSLOG_IDENTIFIER": "kernel"})
+
+    findings = diagnose_text(_journal(30_000) + b"\n" + line.encode())
+
+    assert "apparmor-denied" in [finding.id for finding in findings]
+
+
 def test_without_grep_a_long_text_is_read_line_by_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
 
@@ -320,3 +331,31 @@ def test_the_same_line_a_million_times_is_quick():
 
     assert "seen 200000 times" in finding.evidence[1].text
     assert time.process_time() - started < 20
+
+
+def test_what_a_check_judged_too_is_told_once_with_the_evidence_of_both():
+    check = next(item for item in CHECKS if item.id == "nvml-driver-library-version-mismatch")
+    judged = Finding(check.id, check.layer, check.severity, "node", "Differs.", check.remedy, (Evidence("/proc"),))
+
+    findings = merged(diagnose_text(MISMATCH, "app.log"), [judged])
+
+    assert [(finding.id, finding.cause) for finding in findings] == [(check.id, "Differs.")]
+    assert [item.source for item in findings[0].evidence] == ["/proc", "app.log"]
+
+
+def test_what_a_log_shows_is_folded_under_what_a_check_judged():
+    check = next(item for item in CHECKS if item.id == "secure-boot-unsigned-module")
+    judged = Finding(check.id, check.layer, check.severity, "nvidia", "Not signed.", check.remedy)
+
+    findings = merged(diagnose_text("Failed to initialize NVML: Driver Not Loaded"), [judged])
+
+    assert [(finding.id, finding.consequence_of) for finding in findings] == [
+        ("secure-boot-unsigned-module", None),
+        ("nvml-driver-not-loaded", "secure-boot-unsigned-module"),
+    ]
+
+
+def test_merging_nothing_keeps_the_order():
+    text = "\n".join(case["text"] for case in CASES[:40])
+
+    assert merged(diagnose_text(text), []) == diagnose_text(text)
