@@ -35,6 +35,7 @@ from typing import IO
 from .checks.all import CHECKS
 from .findings import Evidence, Finding, by_cause
 from .logtext import Line, joined, parsed, pieces, plainly
+from .prometheus_text import textfile
 from .signatures.all import FAILURES
 from .signatures.benign import BENIGN
 from .signatures.catalogue import Benign, Failure, Mark, Signature, compiled
@@ -560,6 +561,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     findings = [finding for finding in matcher.findings() if finding.severity != "notice"]
     if options.json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=1, ensure_ascii=False))
+    elif options.prometheus:
+        print(textfile(findings), end="")
     elif findings:
         print(tell(findings))
     else:
