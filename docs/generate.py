@@ -20,17 +20,19 @@ sys.path.insert(0, str(ROOT / "collections"))
 
 from ansible_collections.gpunode.ready.plugins.module_utils import findings  # noqa: E402 - needs the path
 from ansible_collections.gpunode.ready.plugins.module_utils.checks import all as catalogue  # noqa: E402
+from ansible_collections.gpunode.ready.plugins.module_utils.checks import cluster_all  # noqa: E402
 
-CHECKS = catalogue.CHECKS
+CHECKS = (*catalogue.CHECKS, *cluster_all.CLUSTER_CHECKS)
 
 HEAD = """\
 <!-- Generated from the catalogue of checks by docs/generate.py; edit the checks, not this page. -->
 
 # Diagnosis: every finding, from cause to consequence
 
-`gpunode.ready.node_check`, `verify.yml`, `repair.yml` and the report all speak of the findings below. A finding carries
-the values observed and expected, the file and line where they were seen, and its remedy. Its id stays the same for
-ever: mute one that you accept with `gpunode_mute: [id]` (or the module's option `mute`).
+`gpunode.ready.node_check`, `gpunode.ready.cluster_info`, `verify.yml`, `repair.yml` and the report all speak of the
+findings below. A finding carries the values observed and expected, the file and line (or the object of the API) where
+they were seen, and its remedy. Its id stays the same for ever: mute one that you accept with `gpunode_mute: [id]` (or
+the option `mute` of the modules).
 
 *fatal*: GPUs or the node do not work, or will not after the next boot. *degraded*: works, but not as promised.
 *notice*: worth knowing, and no reason to fail. A finding that another one explains is folded under it.
@@ -45,12 +47,22 @@ TITLES = {
     "runtime": "Container runtime",
     "cdi": "CDI",
     "kubelet": "kubelet",
-    "kubeadm": "kubeadm",
+    "kubeadm": "kubeadm and the API",
+    "plugin": "Device plugin",
+    "scheduler": "Scheduler",
+    "workload": "Workloads",
+    "storage": "Storage",
+    "monitoring": "Monitoring",
 }
 
 
-def section(check: Any) -> str:
-    lines = [f"### {check.id}", "", f"*{check.severity}*. {check.meaning}", "", f"**Mend.** {check.remedy.text}"]
+def section(checks: Sequence[Any]) -> str:
+    """One id; where a node and the cluster can both show it, both."""
+    return "\n\n".join([f"### {checks[0].id}", *(told(check) for check in checks)])
+
+
+def told(check: Any) -> str:
+    lines = [f"*{check.severity}*. {check.meaning}", "", f"**Mend.** {check.remedy.text}"]
     if check.remedy.role:
         tag = f", tag `{check.remedy.tag}`" if check.remedy.tag else ""
         lines[-1] += f" Role [`{check.remedy.role}`](../roles/{check.remedy.role}/README.md){tag}."
@@ -63,15 +75,18 @@ def section(check: Any) -> str:
 
 def diagnosis(checks: Sequence[Any]) -> str:
     parts = [HEAD]
+    by_id: dict[str, list[Any]] = {}
+    for check in checks:
+        by_id.setdefault(check.id, []).append(check)
     layers = [layer for layer in findings.LAYERS if any(check.layer == layer for check in checks)]
     rows = ["| layer | findings |", "|---|---|"]
     for layer in layers:
-        links = ", ".join(f"[{check.id}](#{check.id})" for check in checks if check.layer == layer)
+        links = ", ".join(f"[{name}](#{name})" for name, group in by_id.items() if group[0].layer == layer)
         rows.append(f"| {TITLES.get(layer, layer)} | {links} |")
     parts.append("\n".join(rows) + "\n")
     for layer in layers:
         parts.append(f"## {TITLES.get(layer, layer)}\n")
-        parts.extend(f"{section(check)}\n" for check in checks if check.layer == layer)
+        parts.extend(f"{section(group)}\n" for group in by_id.values() if group[0].layer == layer)
     return "\n".join(parts)
 
 

@@ -13,9 +13,18 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from control_plane import control_plane
+from inhabitants import Cluster
 
 
 @pytest.fixture(scope="session")
 def plane():
     with control_plane({"nobody": "tests:nobody", "applier": "tests:appliers"}) as running:
         yield running
+
+
+@pytest.fixture
+def cluster(plane):
+    """The control plane with nothing in it but what a new one has."""
+    inside = Cluster(plane.kubeconfig())
+    inside.clear()
+    return inside

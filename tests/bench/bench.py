@@ -27,6 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/lab"))
+sys.path.insert(0, str(ROOT / "tests/api"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from delay_proxy import DelayProxy
@@ -263,11 +264,43 @@ def look(table: Table, rounds: int) -> None:
     table.add("node_info.seconds", statistics.median(seconds), "s", 1.5)
 
 
+NODES, PODS = 200, 5000
+
+
+def look_at_a_cluster(table: Table, rounds: int) -> None:
+    """`cluster_info`'s facts and findings of a busy cluster on a real API server, in a process that ends afterwards."""
+    from control_plane import control_plane
+    from inhabitants import populate
+
+    utils = "ansible_collections.gpunode.ready.plugins.module_utils"
+    code = (
+        "import sys, time; t = time.monotonic();"
+        f"from {utils}.cluster import client, facts, expect; from {utils}.checks.cluster_all import judge_cluster;"
+        "api = client.Client(client.find_endpoint(sys.argv[1])); seen = facts.collect(api);"
+        "found = judge_cluster(seen, expect.cluster_expectations({}));"
+        "assert len(seen['nodes']) == 200 and sum(seen['pods']['counts'].values()) == 5000 and found;"
+        "print(time.monotonic() - t, api.requests, time.process_time())"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "collections")}
+    with control_plane() as plane:
+        kubeconfig = plane.kubeconfig()
+        populate(kubeconfig, NODES, PODS)
+        said = [
+            subprocess.run(
+                [sys.executable, "-c", code, kubeconfig], env=environment, check=True, capture_output=True, text=True
+            ).stdout.split()
+            for _round in range(rounds)
+        ]
+    table.add("cluster_info.seconds", statistics.median(float(words[0]) for words in said), "s", 2)
+    table.add("cluster_info.cpu_seconds", statistics.median(float(words[2]) for words in said), "s", None)
+    table.add("cluster_info.requests", max(int(words[1]) for words in said), "requests", None)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hosts", type=int, default=50)
-    parser.add_argument("--only", choices=["node", "fleet", "look"])
+    parser.add_argument("--only", choices=["node", "fleet", "look", "cluster_info"])
     parser.add_argument("--keep", action="store_true", help="leave the lab node running")
     options = parser.parse_args()
 
@@ -276,6 +309,8 @@ def main() -> int:
         folder = Path(name)
         if options.only in (None, "look"):
             look(table, options.rounds)
+        if options.only in (None, "cluster_info"):
+            look_at_a_cluster(table, options.rounds)
         if options.only in (None, "node"):
             on_a_node(table, folder, options.rounds, options.keep)
         if options.only in (None, "fleet"):
