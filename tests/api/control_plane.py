@@ -38,6 +38,9 @@ from image import SUITE, debian_sources
 PROGRAMS = ("etcd", "kube-apiserver")
 SOURCE = "kubernetes"  # Debian's source package; only bookworm has the whole tree
 ADMIN = "system:masters"
+# 1.20 vendors a reflect2 that takes Go's maps to be what they were before Go 1.18: the first server-side apply of a
+# custom resource ends the server. Debian's package of it knows better.
+REFLECT = "golang-github-modern-go-reflect2-dev"
 
 
 # ---------------------------------------------------------------- programs
@@ -53,7 +56,7 @@ def programs() -> Path:
                 f"KUBEBUILDER_ASSETS is {chosen}, which has no {' and no '.join(missing)}; unset it or mend it"
             )
         return Path(chosen)
-    return artifact("control-plane", digest(SUITE, SOURCE, "etcd-server", "recipe 1"), build)
+    return artifact("control-plane", digest(SUITE, SOURCE, "etcd-server", REFLECT, "recipe 2"), build)
 
 
 def build(folder: Path) -> None:
@@ -70,15 +73,19 @@ def build(folder: Path) -> None:
     work = folder / "work"
     options = apt_options(work)
     run("apt-get", *options, "update", log=folder / "log", cwd=work)
-    run("apt-get", *options, "download", "etcd-server", log=folder / "log", cwd=work)
-    run("dpkg-deb", "--extract", *work.glob("etcd-server_*.deb"), work / "etcd", log=folder / "log")
-    shutil.copy(work / "etcd/usr/bin/etcd", folder / "etcd")
+    run("apt-get", *options, "download", "etcd-server", REFLECT, log=folder / "log", cwd=work)
+    for package in ("etcd-server", REFLECT):
+        run("dpkg-deb", "--extract", *work.glob(f"{package}_*.deb"), work / "debs", log=folder / "log")
+    shutil.copy(work / "debs/usr/bin/etcd", folder / "etcd")
 
     run("apt-get", *options, "source", SOURCE, log=folder / "log", cwd=work)
     unpacked = next(path for path in work.glob(f"{SOURCE}-*") if path.is_dir())
     tree = work / "go/src/k8s.io/kubernetes"  # where Go without modules looks for it
     tree.parent.mkdir(parents=True)
     unpacked.rename(tree)
+    library = Path("github.com/modern-go/reflect2")
+    shutil.rmtree(tree / "vendor" / library)
+    shutil.copytree(work / "debs/usr/share/gocode/src" / library, tree / "vendor" / library)
     environment = {
         **os.environ,
         "GO111MODULE": "off",
@@ -166,7 +173,11 @@ class ControlPlane:
 
     def pause(self) -> None:
         """Stop answering without closing a connection: what a hanging API server looks like."""
-        self.processes[-1].send_signal(signal.SIGSTOP)
+        process = self.processes[-1]
+        process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{process.pid}/task")  # on a busy machine its threads run on for a moment
+        while any("State:\tT" not in (task / "status").read_text() for task in tasks.iterdir()):
+            time.sleep(0.01)
 
     def resume(self) -> None:
         self.processes[-1].send_signal(signal.SIGCONT)

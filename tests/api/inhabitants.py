@@ -138,6 +138,14 @@ class Cluster:
                 if error.status != 404:
                     raise
 
+    def sweep_one(self, path: str) -> None:
+        """Take one object away, if it is there."""
+        try:
+            self.client.call("DELETE", path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
     def sweep(self, path: str, options: dict[str, Any]) -> None:
         for item in self.client.list(path):
             if (item["metadata"].get("finalizers")) or (item["metadata"].get("deletionTimestamp")):
