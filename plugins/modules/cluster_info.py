@@ -17,7 +17,7 @@ description:
     behind, which claims nothing will bind, and what is wrong with the kubeconfig or the API server itself.
   - Where O(node_facts) are given, joins what M(gpunode.ready.node_info) saw on the nodes with what the API tells of
     them.
-  - It never fails for what it finds, not even for an API that does not answer. That is a finding.
+  - An API that does not answer is a finding like any other. The module fails for findings only where O(fail_on) asks.
   - It needs Python 3.9 or newer where it runs, and no library of Kubernetes.
   - The facts are described in C(docs/facts.md), the findings in C(docs/diagnosis.md).
 version_added: 0.1.0
@@ -48,11 +48,24 @@ options:
       - What the cluster is expected to be, over the defaults.
       - C(plugin) (bool, default true) - whether a device plugin should serve the GPUs; C(gpu_nodes) (list) - the nodes
         that should have GPUs, by default those that look like it; C(resource) (default C(nvidia.com/gpu)); C(devices) -
-        how many of it each of these nodes should offer, or a dictionary of node names, by default what NVML sees times
-        C(replicas) (int, default 1); C(runtime_class) (default C(nvidia); null where the runtime's default handler
-        injects GPUs).
+        how many of it each of these nodes should offer, or that by node name (a number, or numbers by resource), by
+        default what NVML sees times C(replicas) (int, default 1); C(runtime_class) (default C(nvidia); null where the
+        runtime's default handler injects GPUs).
     type: dict
     default: {}
+  layers:
+    description: The layers to judge. The default is all of them.
+    type: list
+    elements: str
+    default: []
+    choices: [runtime, kubelet, kubeadm, plugin, scheduler, workload, storage, monitoring]
+  fail_on:
+    description:
+      - The least severity at which the module fails, with all findings in the message. V(never) only reports.
+      - With C(until) it waits for a cluster to become ready, and says on time-out why it is not.
+    type: str
+    choices: [fatal, degraded, never]
+    default: never
   mute:
     description: Ids of findings that are known and accepted. They are left out.
     type: list
@@ -91,6 +104,15 @@ EXAMPLES = r"""
   run_once: true
   vars:
     seen: "{{ ansible_play_hosts | map('extract', hostvars, ['ansible_facts', 'gpunode']) }}"
+
+- name: Wait until every GPU can be allocated, and say why not when time is over
+  gpunode.ready.cluster_info:
+    layers: [kubeadm, plugin]
+    fail_on: fatal
+  register: verdict
+  until: verdict is success
+  retries: 60
+  delay: 5
 
 - name: GPUs of each node, as the API sees them
   ansible.builtin.debug:
@@ -134,8 +156,8 @@ summary:
   type: str
   sample: nothing wrong
 facts:
-  description: What was looked at, as described in C(docs/facts.md).
-  returned: always
+  description: What was looked at, as described in C(docs/facts.md). Left out of a failure, to keep it readable.
+  returned: when the module does not fail
   type: dict
   sample: {schema: 1, nodes: [{name: gpu-1, allocatable: {nvidia.com/gpu: 8}}]}
 free:
@@ -158,14 +180,14 @@ seconds:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpunode.ready.plugins.module_utils.checks.cluster_all import judge_cluster
+from ansible_collections.gpunode.ready.plugins.module_utils.checks.cluster_all import CLUSTER_LAYERS, judge_cluster
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.client import Client, find_endpoint
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.expect import cluster_expectations
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.facts import COLLECTORS, collect, without_api
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.kubeconfig import KubeconfigError
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.scheduling import free_devices
-from ansible_collections.gpunode.ready.plugins.module_utils.findings import worst
-from ansible_collections.gpunode.ready.plugins.module_utils.wording import tell
+from ansible_collections.gpunode.ready.plugins.module_utils.findings import SEVERITIES, worst
+from ansible_collections.gpunode.ready.plugins.module_utils.wording import summary, tell
 
 ARGUMENTS = {
     "kubeconfig": {"type": "path"},
@@ -173,6 +195,8 @@ ARGUMENTS = {
     "parts": {"type": "list", "elements": "str", "default": [], "choices": list(COLLECTORS)},
     "node_facts": {"type": "dict", "default": {}},
     "expect": {"type": "dict", "default": {}},
+    "layers": {"type": "list", "elements": "str", "default": [], "choices": list(CLUSTER_LAYERS)},
+    "fail_on": {"type": "str", "choices": ["fatal", "degraded", "never"], "default": "never"},
     "mute": {"type": "list", "elements": "str", "default": []},
     "timeout_seconds": {"type": "int", "default": 15},
     "patience_seconds": {"type": "int", "default": 10},
@@ -198,20 +222,24 @@ def main() -> None:
         facts = collect(client, given["parts"])
         client.close()
         requests = client.requests
-    findings = judge_cluster(facts, expect, given["node_facts"], given["mute"])
+    findings = judge_cluster(facts, expect, given["node_facts"], given["mute"], given["layers"])
 
     listed = facts.get("nodes") if isinstance(facts.get("nodes"), list) else []
     pods = facts["pods"].get("listed", []) if isinstance(facts.get("pods"), dict) else []
-    module.exit_json(
-        changed=False,
-        findings=[finding.as_dict() for finding in findings],
-        worst=worst(findings),
-        summary=tell(findings) or "nothing wrong",
-        facts=facts,
-        free=free_devices(listed, pods),
-        requests=requests,
-        seconds=round(time.monotonic() - started, 3),
-    )
+    gravest = worst(findings)
+    result = {
+        "changed": False,
+        "findings": [finding.as_dict() for finding in findings],
+        "worst": gravest,
+        "summary": tell(findings) or "nothing wrong",
+        "free": free_devices(listed, pods),
+        "requests": requests,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if given["fail_on"] != "never" and gravest in SEVERITIES[: SEVERITIES.index(given["fail_on"]) + 1]:
+        heading = f"The cluster is not as it should be: {summary(findings)}. Root causes first:"
+        module.fail_json(msg=tell(findings, heading), **result)
+    module.exit_json(facts=facts, **result)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils.checks.cluster_all import CLUSTER_CHECKS, judge_cluster
@@ -20,9 +18,9 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cluster.client impor
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.expect import cluster_expectations
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.facts import collect, without_api
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.kubeconfig import KubeconfigError
+from ansible_run import module
 from control_plane import kubeconfig_text
 
-ROOT = Path(__file__).resolve().parents[2]
 TAINT = {"key": "nvidia.com/gpu", "effect": "NoSchedule"}
 TOLERATES = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]}
 NVIDIA = {"runtimeClassName": "nvidia"}
@@ -530,8 +528,8 @@ def test_a_server_that_comes_back_within_the_patience_is_waited_for(plane):
 
 
 def test_a_list_of_many_pages_is_read_to_its_end(cluster, monkeypatch):
-    module = sys.modules["ansible_collections.gpunode.ready.plugins.module_utils.cluster.client"]
-    monkeypatch.setattr(module, "PAGE", 7)
+    client = sys.modules["ansible_collections.gpunode.ready.plugins.module_utils.cluster.client"]
+    monkeypatch.setattr(client, "PAGE", 7)
     for number in range(20):
         cluster.pod(f"p-{number:02}", status={"phase": "Pending"})
 
@@ -541,30 +539,11 @@ def test_a_list_of_many_pages_is_read_to_its_end(cluster, monkeypatch):
 # ---------------------------------------------------------------- the module itself
 
 
-def module(plane, tmp_path, arguments):
-    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"here": {
-        "ansible_connection": "local", "ansible_python_interpreter": sys.executable}}}}))  # fmt: skip
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
-        "ANSIBLE_REMOTE_TMP": str(tmp_path / "remote"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    command = [Path(sys.executable).parent / "ansible", "-i", tmp_path / "hosts.json", "here", "-m",
-               "gpunode.ready.cluster_info", "-a", json.dumps(arguments)]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert "=> {" in done.stdout, done.stdout + done.stderr
-    return json.loads(done.stdout.partition("=> ")[2])
-
-
 def test_the_module_judges_and_changes_nothing(cluster, plane, tmp_path):
     healthy(cluster)
     arguments = {"kubeconfig": str(plane.kubeconfig()), "node_facts": {"gpu-1": host(gpus=4)}}
 
-    answer = module(plane, tmp_path, arguments)
+    answer = module(tmp_path, "cluster_info", arguments)
 
     assert not answer["changed"]
     assert [finding["id"] for finding in answer["findings"]] == ["allocatable-unlike-devices"]
@@ -573,14 +552,14 @@ def test_the_module_judges_and_changes_nothing(cluster, plane, tmp_path):
 
 
 def test_the_module_answers_where_there_is_no_kubeconfig(plane, tmp_path):
-    answer = module(plane, tmp_path, {"kubeconfig": str(tmp_path / "none")})
+    answer = module(tmp_path, "cluster_info", {"kubeconfig": str(tmp_path / "none")})
 
     assert answer["worst"] == "fatal"
     assert [finding["id"] for finding in answer["findings"]] == ["kubeconfig-missing"]
 
 
 def test_the_module_refuses_an_expectation_that_does_not_exist(plane, tmp_path):
-    answer = module(plane, tmp_path, {"expect": {"gpu_cuont": 2}})
+    answer = module(tmp_path, "cluster_info", {"expect": {"gpu_cuont": 2}})
 
     assert "unknown expectations: gpu_cuont" in answer["msg"]
 

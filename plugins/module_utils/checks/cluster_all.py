@@ -19,11 +19,17 @@ CLUSTER_CHECKS: tuple[Check, ...] = tuple(
     value for module in MODULES for value in vars(module).values() if isinstance(value, Check)
 )
 
+CLUSTER_LAYERS = ("runtime", "kubelet", "kubeadm", "plugin", "scheduler", "workload", "storage", "monitoring")
+
 
 def judge_cluster(
-    facts: Facts, expect: Expect, hosts: Mapping[str, Any] | None = None, mute: Iterable[str] = ()
+    facts: Facts,
+    expect: Expect,
+    hosts: Mapping[str, Any] | None = None,
+    mute: Iterable[str] = (),
+    layers: Iterable[str] = (),
 ) -> list[Finding]:
     """All that is wrong with a cluster, root cause first. ``hosts`` are nodes' own facts by name, joined in."""
     muted = set(mute)
-    found = judge_node(CLUSTER_CHECKS, {**facts, "hosts": dict(hosts or {})}, expect)
+    found = judge_node(CLUSTER_CHECKS, {**facts, "hosts": dict(hosts or {})}, expect, layers)
     return [finding for finding in found if finding.id not in muted]

@@ -30,7 +30,7 @@ from .cluster_reading import (
 )
 from .reading import entries, is_true, listed, look_up, looked_at, mapping, mappings, names, text
 
-_ROLE = None
+_ROLE = "device_plugin"
 STACK = {"plugin": "device plugin", "gfd": "GPU feature discovery", "dcgm": "DCGM exporter", "mps": "MPS daemon"}
 
 
@@ -208,7 +208,8 @@ def unmatched(facts: Facts, expect: Expect, kinds: tuple[str, ...], obstacle: st
     for item in components(facts, *kinds):
         if item.get("desired"):
             continue
-        nodes = gpu_nodes(facts, expect) or entries(facts, "nodes")
+        unknown = [node for node in entries(facts, "nodes") if host_of(facts, text(node, "name")) is None]
+        nodes = gpu_nodes(facts, expect) or unknown  # a node that is known to have no GPU is none to label
         per_node = why_not_daemon(facts, mapping(item, "pod"), nodes)
         found = [pair for kind in obstacle.split() for pair in common(per_node, kind)]
         if found:
@@ -553,23 +554,20 @@ def twice(facts: Facts, expect: Expect) -> Iterator[Match]:
 def allocatable(facts: Facts, expect: Expect) -> Iterator[Match]:
     resource = str(expect.get("resource") or "nvidia.com/gpu")
     for node in gpu_nodes(facts, expect):
-        name = text(node, "name")
-        has = mapping(node, "allocatable").get(resource, 0)
-        wanted = expected_devices(facts, expect, name)
-        if wanted is None:
-            if not has and expect.get("plugin") and not any(mapping(node, "allocatable").values()):
-                wanted = (1, "it has a GPU")
-            else:
-                continue
-        if has == wanted[0] or (wanted[1] == "it has a GPU" and has):
-            continue
-        least = " at least" if wanted[1] == "it has a GPU" else ""
-        yield Match(
-            subject=f"node {name}",
-            cause=f"{name} has {has} {resource} allocatable; expected{least} {wanted[0]} ({wanted[1]}).",
-            evidence=(Evidence(f"node {name}", f"allocatable {resource}: {has}"),),
-            severity=None if has < wanted[0] else "degraded",
-        )
+        name, able = text(node, "name"), mapping(node, "allocatable")
+        wanted, why = expected_devices(facts, expect, name)
+        least = ""
+        if not wanted and expect.get("plugin") and not any(able.values()):
+            wanted, why, least = {resource: 1}, "it has a GPU", " at least"
+        for kind, number in wanted.items():
+            has = able.get(kind, 0)
+            if has != number:
+                yield Match(
+                    subject=f"node {name}",
+                    cause=f"{name} has {has} {kind} allocatable; expected{least} {number} ({why}).",
+                    evidence=(Evidence(f"node {name}", f"allocatable {kind}: {has}"),),
+                    severity=None if has < number else "degraded",
+                )
 
 
 @check(

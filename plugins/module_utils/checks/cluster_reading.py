@@ -69,19 +69,22 @@ def devices_of(facts: Facts, name: str) -> int | None:
     return int(count)
 
 
-def expected_devices(facts: Facts, expect: Expect, name: str) -> tuple[int, str] | None:
-    """(how many devices a node should offer, why), as far as that is known."""
+def expected_devices(facts: Facts, expect: Expect, name: str) -> tuple[dict[str, int], str]:
+    """(resource → how many of it a node should offer, why); none where that is not known."""
+    resource = str(expect.get("resource") or "nvidia.com/gpu")
     wanted = expect.get("devices")
     if isinstance(wanted, Mapping):
         wanted = wanted.get(name)
+    if isinstance(wanted, Mapping):
+        return {str(key): value for key, value in wanted.items() if isinstance(value, int)}, "as asked for"
     if isinstance(wanted, int) and not isinstance(wanted, bool):
-        return wanted, "as asked for"
+        return {resource: wanted}, "as asked for"
     seen = devices_of(facts, name)
     if seen is None:
-        return None
+        return {}, "nobody has counted"
     replicas = expect.get("replicas")
     times = replicas if isinstance(replicas, int) and replicas > 1 else 1
-    return seen * times, f"NVML sees {seen}" + (f", each shared {times} times" if times > 1 else "")
+    return {resource: seen * times}, f"NVML sees {seen}" + (f", each shared {times} times" if times > 1 else "")
 
 
 def components(facts: Facts, *kinds: str) -> list[Mapping[str, Any]]:

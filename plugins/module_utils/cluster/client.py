@@ -195,7 +195,7 @@ class Client:
             pause = min(pause * 2, 5.0)
 
     def _once(self, method: str, target: str, data: bytes | None, content: str | None) -> tuple[int, bytes, float]:
-        headers = dict(self._authorisation())
+        headers = {**self._authorisation(), **self._as_somebody_else()}
         if data is not None and content:
             headers["Content-Type"] = content
         self.requests += 1
@@ -283,6 +283,10 @@ class Client:
             headers["Authorization"] = f"Basic {pair}"
         self._headers = headers
         return headers
+
+    def _as_somebody_else(self) -> Mapping[str, str]:
+        """kubeconfig's `as`: what kubectl's --as does, for trying out what an account may do."""
+        return {"Impersonate-User": self.where.impersonate} if self.where.impersonate else {}
 
     def _ask_exec(self) -> str:
         """The token that the kubeconfig's program prints; its certificate is kept for the connection."""

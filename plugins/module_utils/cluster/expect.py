@@ -12,7 +12,8 @@ CLUSTER_EXPECT: dict[str, Any] = {
     "plugin": True,  # whether a device plugin (or DRA driver) should serve the GPUs
     "gpu_nodes": None,  # names of the nodes that should have GPUs; None: those that look like it
     "resource": "nvidia.com/gpu",  # what the plugin advertises
-    "devices": None,  # how many of it a node should have, or node → how many; None: what NVML sees × replicas
+    # how many a node should offer, or node → how many, or node → resource → how many; None: what NVML sees × replicas
+    "devices": None,
     "replicas": 1,  # how often each GPU is advertised, where it is shared
     "runtime_class": "nvidia",  # the RuntimeClass of GPU pods; None: the runtime's default injects GPUs
 }

@@ -63,6 +63,7 @@ class Endpoint:
     server_name: str = ""
     proxy: str = ""
     exec: Exec | None = None
+    impersonate: str = ""
     path: str = ""
     context: str = ""
 
@@ -123,6 +124,7 @@ def _endpoint(cluster: Mapping[str, Any], user: Mapping[str, Any], path: str, co
         server_name=_text(cluster.get("tls-server-name")),
         proxy=_text(cluster.get("proxy-url")),
         exec=_exec(user.get("exec"), path),
+        impersonate=_text(user.get("as")),
         path=path,
         context=context,
     )
