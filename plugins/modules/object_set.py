@@ -99,7 +99,7 @@ objects:
   contains:
     kind: {description: Its kind., type: str, sample: RuntimeClass}
     name: {description: Its name., type: str, sample: nvidia}
-    namespace: {description: Its namespace, if it has one., type: str, sample: kube-system}
+    namespace: {description: Its namespace. Empty for one without., type: str, sample: kube-system}
     result:
       description: C(created), C(changed), C(unchanged), C(deleted), C(absent), or C(skipped) for one that must exist.
       type: str

@@ -296,11 +296,57 @@ def look_at_a_cluster(table: Table, rounds: int) -> None:
     table.add("cluster_info.requests", max(int(words[1]) for words in said), "requests", None)
 
 
+OBJECTS = 20
+OBJECT_LOOP = "a loop of kubernetes.core.k8s, server-side apply"
+
+
+def objects_beside_a_loop(table: Table, folder: Path, rounds: int) -> None:
+    """The same objects, there already: one call of ours, and one call of the well-known module for each."""
+    from control_plane import control_plane
+
+    items = [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"bench-{number}", "namespace": "default"},
+            "data": {"number": str(number)},
+        }
+        for number in range(OBJECTS)
+    ]
+    with control_plane() as plane:
+        kubeconfig = str(plane.kubeconfig())
+        ours = {"gpunode.ready.object_set": {"kubeconfig": kubeconfig, "objects": items}}
+        theirs = {
+            "kubernetes.core.k8s": {
+                "kubeconfig": kubeconfig,
+                "apply": True,
+                "server_side_apply": {"field_manager": "bench", "force_conflicts": True},
+                "definition": "{{ item }}",
+            },
+            "loop": items,
+        }
+        here = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "ansible_become": False,
+        }
+        local = inventory(folder, "local", {"here": here})
+        one, loop = folder / "objects.yml", folder / "objects-loop.yml"
+        one.write_text(json.dumps(play(ours)))
+        loop.write_text(json.dumps(play(theirs)))
+        Run(local, one), Run(local, loop)
+        with_it, without = interleaved(lambda: Run(local, one), lambda: Run(local, loop), rounds)
+    if any(run.changed for run in with_it):
+        raise SystemExit("objects that were there already were changed")
+    ratio = median(with_it) / median(without)
+    table.add("objects20.ratio_to_loop", ratio, f"{OBJECTS} objects", 0.1, OBJECT_LOOP, ratio)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hosts", type=int, default=50)
-    parser.add_argument("--only", choices=["node", "fleet", "look", "cluster_info"])
+    parser.add_argument("--only", choices=["node", "fleet", "look", "cluster_info", "objects"])
     parser.add_argument("--keep", action="store_true", help="leave the lab node running")
     options = parser.parse_args()
 
@@ -311,6 +357,8 @@ def main() -> int:
             look(table, options.rounds)
         if options.only in (None, "cluster_info"):
             look_at_a_cluster(table, options.rounds)
+        if options.only in (None, "objects"):
+            objects_beside_a_loop(table, folder, options.rounds)
         if options.only in (None, "node"):
             on_a_node(table, folder, options.rounds, options.keep)
         if options.only in (None, "fleet"):

@@ -76,7 +76,7 @@ def handler_missing(facts: Facts, expect: Expect) -> Iterator[Match]:
         )
         if text(event, "reason") == "FailedCreatePodSandBox" and found:
             pod = next((item for item in entries(facts, "pods.listed") if same(item, event)), {})
-            node, handler = text(pod, "node"), next(name for name in found.groups() if name)
+            node, handler = text(pod, "node"), found["a"] or found["b"] or found["c"]
             if node not in told:
                 told.add(node)
                 yield Match(
