@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "collections"))
 
 from ansible_collections.gpunode.ready.plugins.module_utils import findings  # noqa: E402 - needs the path
 from ansible_collections.gpunode.ready.plugins.module_utils.checks import all as catalogue  # noqa: E402
+from ansible_collections.gpunode.ready.plugins.module_utils.checks import cluster_all  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.diagnose import diagnose_text  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.nvidia_repository import (  # noqa: E402
     FOLDERS,
@@ -34,17 +35,17 @@ from ansible_collections.gpunode.ready.plugins.module_utils.preflight import ARC
 from ansible_collections.gpunode.ready.plugins.module_utils.signatures.all import FAILURES  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.signatures.benign import BENIGN  # noqa: E402
 
-CHECKS = catalogue.CHECKS
+CHECKS = (*catalogue.CHECKS, *cluster_all.CLUSTER_CHECKS)
 
 HEAD = """\
 <!-- Generated from the catalogues of checks and signatures by docs/generate.py; edit those, not this page. -->
 
 # Diagnosis: every finding, from cause to consequence
 
-`gpunode.ready.node_check`, `gpunode.ready.diagnose`, `verify.yml`, `repair.yml` and the report all speak of the
-findings below. A finding carries the values observed and expected, the file and line where they were seen, and its
-remedy. Its id stays the same for ever: mute one that you accept with `gpunode_mute: [id]` (or the modules' option
-`mute`).
+`gpunode.ready.node_check`, `gpunode.ready.cluster_info`, `gpunode.ready.diagnose`, `verify.yml`, `repair.yml` and the
+report all speak of the findings below. A finding carries the values observed and expected, the file and line (or the
+object of the API) where they were seen, and its remedy. Its id stays the same for ever: mute one that you accept with
+`gpunode_mute: [id]` (or the option `mute` of the modules).
 
 *fatal*: GPUs or the node do not work, or will not after the next boot. *degraded*: works, but not as promised.
 *notice*: worth knowing, and no reason to fail. A finding that another one explains is folded under it.
@@ -85,7 +86,7 @@ TITLES = {
     "runtime": "Container runtime",
     "cdi": "CDI",
     "kubelet": "kubelet",
-    "kubeadm": "kubeadm",
+    "kubeadm": "kubeadm and the API",
     "plugin": "Device plugin",
     "scheduler": "Scheduling",
     "workload": "Workloads",
@@ -106,20 +107,26 @@ def printed(failure: Any) -> list[str]:
     return lines
 
 
-def section(item: Any, known: Sequence[str], failure: Any | None = None) -> str:
-    lines = [f"### {item.id}", "", f"*{item.severity}*. {item.meaning}", "", f"**Mend.** {item.remedy.text}"]
+def told(item: Any, known: Sequence[str], more: Sequence[str] = ()) -> str:
+    lines = [f"*{item.severity}*. {item.meaning}", "", f"**Mend.** {item.remedy.text}"]
     if item.remedy.role:
         tag = f", tag `{item.remedy.tag}`" if item.remedy.tag else ""
         lines[-1] += f" Role [`{item.remedy.role}`](../roles/{item.remedy.role}/README.md){tag}."
     if item.remedy.commands:
         lines += ["", "```sh", *item.remedy.commands, "```"]
-    causes = [*item.consequence_of, *(failure.consequence_of if failure else ())]
-    links = [f"[{name}](#{name})" for name in dict.fromkeys(causes) if name in known]
+    causes = dict.fromkeys([*item.consequence_of, *more])
+    links = [f"[{name}](#{name})" for name in causes if name in known]
     if links:
         lines += ["", "Explained by: " + ", ".join(links) + "."]
-    if failure:
-        lines += printed(failure)
     return "\n".join(lines)
+
+
+def section(items: Sequence[Any], known: Sequence[str], failure: Any | None = None) -> str:
+    """One id: where a node and the cluster can both show it, both; then what programs print of it."""
+    more = failure.consequence_of if failure else ()
+    first, *others = items
+    parts = [f"### {first.id}", told(first, known, more), *(told(item, known) for item in others)]
+    return "\n".join(["\n\n".join(parts), *(printed(failure) if failure else [])])
 
 
 def rates() -> str:
@@ -160,18 +167,23 @@ def benign() -> str:
 def diagnosis(checks: Sequence[Any], failures: Sequence[Any]) -> str:
     parts = [HEAD]
     texts = {failure.id: failure for failure in failures}
-    judged = {check.id for check in checks}
-    items = [*checks, *(failure for failure in failures if failure.id not in judged)]
-    known = [item.id for item in items]
-    layers = [layer for layer in findings.LAYERS if any(item.layer == layer for item in items)]
+    by_id: dict[str, list[Any]] = {}
+    for check in checks:
+        by_id.setdefault(check.id, []).append(check)
+    for failure in failures:
+        by_id.setdefault(failure.id, [failure])
+    known = list(by_id)
+    layers = [layer for layer in findings.LAYERS if any(group[0].layer == layer for group in by_id.values())]
     rows = ["| layer | findings |", "|---|---|"]
     for layer in layers:
-        links = ", ".join(f"[{item.id}](#{item.id})" for item in items if item.layer == layer)
+        links = ", ".join(f"[{name}](#{name})" for name, group in by_id.items() if group[0].layer == layer)
         rows.append(f"| {TITLES.get(layer, layer)} | {links} |")
     parts += ["\n".join(rows) + "\n", rates(), benign()]
     for layer in layers:
         parts.append(f"## {TITLES.get(layer, layer)}\n")
-        parts.extend(f"{section(item, known, texts.get(item.id))}\n" for item in items if item.layer == layer)
+        parts.extend(
+            f"{section(group, known, texts.get(name))}\n" for name, group in by_id.items() if group[0].layer == layer
+        )
     return "\n".join(parts)
 
 
