@@ -243,13 +243,15 @@ class Matcher:
         whole = joined(line.text, following)
         wanted = sorted({item for literal in present for item in self._by_literal[literal]})
         head = len(line.text)
-        harmless: set[str] = set()
+        harmless: list[tuple[int, int, set[str]]] = []  # a message that was escaped holds lines of its own
         for kind, index in wanted:
             if kind == "benign":
                 benign = self._benign[index]
-                match = compiled(benign.pattern).search(whole)
-                if match and match.start() < head:
-                    harmless |= set(benign.ids) or self._ids
+                for match in compiled(benign.pattern).finditer(whole):
+                    if match.start() < head:
+                        end = whole.find("\n", match.end())
+                        start = whole.rfind("\n", 0, match.start()) + 1
+                        harmless.append((start, end if end >= 0 else len(whole), set(benign.ids) or self._ids))
         for kind, index in wanted:
             if kind == "mark":
                 mark = self._marks[index]
@@ -260,9 +262,15 @@ class Matcher:
                     marks.append(index)
             elif kind == "rule":
                 failure, signature = self._rules[index]
-                if failure.id in harmless:
-                    continue
-                match = compiled(signature.pattern).search(whole)
+                refused = [(start, end) for start, end, ids in harmless if failure.id in ids]
+                match = next(
+                    (
+                        match
+                        for match in compiled(signature.pattern).finditer(whole)
+                        if not any(start <= match.start() <= end for start, end in refused)
+                    ),
+                    None,
+                )
                 if not match or match.start() >= head:
                     continue
                 if signature.not_with and compiled(signature.not_with).search(line.text):
@@ -536,6 +544,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Answers the exit status."""
     parser = argparse.ArgumentParser(prog="diagnose", description="Name the root cause that logs of a GPU node show.")
     parser.add_argument("--json", action="store_true", help="print an array of findings, root cause first")
+    parser.add_argument(
+        "--prometheus", action="store_true", help="print metrics for the textfile collector of node_exporter"
+    )
     parser.add_argument(
         "--literals", action="store_true", help="print the fixed texts that a line is chosen by, and end"
     )

@@ -32,6 +32,15 @@ SELINUX = Failure(
             " tcontext=system_u:object_r:dri_device_t:s0 tclass=chr_file permissive=0",
         ),
         Signature(
+            pattern=r"^Source Context\s{1,40}\S{0,80}:(?P<domain>container\w{0,30}_t|spc_t|svirt\w{0,20}_t|kubelet_t|"
+            r"nvidia\w{0,30}_t)\b",
+            literals=("Source Context",),
+            component="setroubleshoot",
+            source="fedora-selinux/setroubleshoot:src/setroubleshoot/signature.py",
+            cause="SELinux denied a process of the domain {domain} what it asked for.",
+            sample="Source Context                system_u:system_r:container_t:s0:c100,c200",
+        ),
+        Signature(
             pattern=r"SELinux is preventing (?P<program>\S{1,200}) from (?P<what>[^\n]{1,120})",
             literals=("SELinux is preventing",),
             component="setroubleshoot",

@@ -177,6 +177,18 @@ PROFILING = Failure(
             ' error"',
         ),
         Signature(
+            pattern=r"(?:[Ee]rror watching fields|[Ff]ailed to (?:watch|start)|[Cc]annot get[^\n]{0,40}metrics"
+            r"|[Ff]atal|"
+            r"FATAL)[^\n]{0,200}module of DCGM that is not currently loaded",
+            literals=("module of DCGM that is not",),
+            component="dcgm-exporter",
+            source="NVIDIA/DCGM:dcgmlib/dcgm_errors.c (DCGM_ST_MODULE_NOT_LOADED)",
+            not_with=r"level=info|level=INFO|Not collecting",
+            cause="DCGM has not loaded the module that the metrics asked for need; profiling is one.",
+            sample='level=fatal msg="Error watching fields: This request is serviced by a module of DCGM that is not'
+            ' currently loaded"',
+        ),
+        Signature(
             pattern=r"[Pp]rofiling[^\n]{0,60}(?:is |being )?(?:in use|used) by another",
             literals=("rofiling",),
             component="DCGM",

@@ -480,10 +480,11 @@ PAUSE = Failure(
         Signature(
             pattern=r"failed to (?:get|pull|ensure) (?:sandbox|pause) image|(?:Failed|failed|unable|error)[^\n]{0,40}"
             r" pull(?:ing)?"
-            r" (?:the )?(?:sandbox |pause )?image [\"']?(?P<image>\S{0,120}pause[:@][^\s\"']{1,80})|creating pod"
+            r" (?:the )?(?:sandbox |pause )?image [\"']?(?P<image>\S{0,120}pause(?:-(?:amd64|arm64|arm|ppc64le"
+            r"|s390x))?[:@][^\s\"']{1,80})|creating pod"
             r" sandbox with name"
             r"[^\n]{1,160}(?:pause|initializing source)|unable to pull sandbox image",
-            literals=("sandbox image", "pause image", "pause:", "pause@", "creating pod sandbox with name"),
+            literals=("sandbox image", "pause image", "pause:", "pause@", "/pause-", "creating pod sandbox with name"),
             component="containerd, CRI-O, kubelet, kubeadm",
             source="containerd/containerd:internal/cri/server/podsandbox/sandbox_run.go",
             cause="The sandbox image {image} cannot be pulled.",

@@ -58,6 +58,19 @@ UNBOUND = Failure(
             sample="NAME                STATUS    VOLUME   CAPACITY   ACCESS MODES   STORAGECLASS   AGE\n"
             "datadir-kafka-0     Pending                                                     2d19h",
         ),
+        Signature(
+            pattern=r"^[a-z0-9][a-z0-9.-]{1,120}\s{1,60}Pending\s{1,120}(?P<name>[a-z][a-z0-9.-]{0,80})"
+            r"\s{1,40}(?:<unset>\s{1,20})?\d{1,4}[mhdy]",
+            literals=("Pending",),
+            component="kubectl get pvc",
+            source="kubernetes/kubernetes:pkg/printers/internalversion/printers.go",
+            near=("claims-listed",),
+            weak=True,
+            cause="A claim of StorageClass {name} has been Pending for minutes; expected its provisioner to make a"
+            " volume.",
+            sample="NAME        STATUS    VOLUME    CAPACITY   ACCESS MODES   STORAGECLASS   AGE\n"
+            "claim-abc   Pending                                       local          7m",
+        ),
     ),
 )
 

@@ -359,3 +359,14 @@ def test_merging_nothing_keeps_the_order():
     text = "\n".join(case["text"] for case in CASES[:40])
 
     assert merged(diagnose_text(text), []) == diagnose_text(text)
+
+
+def test_a_warning_excuses_its_own_line_of_an_escaped_message_alone():
+    said = (
+        r'fatal: [node1]: FAILED! => {"stderr": "\t[WARNING Swap]: running with swap on is not supported\n'
+        r'\t[ERROR NumCPU]: the number of available CPUs 1 is less than the required 2"}'
+    )
+    swap = r'fatal: [node1]: FAILED! => {"stderr": "\t[WARNING Hostname]: x\n\t[ERROR Swap]: running with swap on"}'
+
+    assert "kubelet-swap-on" not in [finding.id for finding in diagnose_text(said)]
+    assert [finding.id for finding in diagnose_text(swap)] == ["kubelet-swap-on"]
