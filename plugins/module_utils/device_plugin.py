@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .machine_yaml import YamlError, loads
+from .yaml_text import dumps
 
 OLDEST, NEWEST = (0, 14), (0, 20)
 NAME = "gpunode-device-plugin"
@@ -487,40 +488,7 @@ def text_of(config: Any) -> str:
     """A configuration as the text of its file: what was written is kept, what is data is written."""
     if isinstance(config, str):
         return config
-    return "\n".join([*_yaml({"version": "v1", **config}), ""])
-
-
-def _yaml(value: Any, indent: str = "") -> Iterator[str]:
-    """Data as YAML that people read; what text could be mistaken for something else is quoted."""
-    items = value.items() if isinstance(value, Mapping) else [("-", item) for item in value]
-    for key, item in items:
-        lead = f"{indent}- " if key == "-" else f"{indent}{key}: "
-        if isinstance(item, (Mapping, list)) and item:
-            if key == "-":
-                lines = list(_yaml(item, f"{indent}  "))
-                yield f"{indent}- {lines[0].lstrip()}"
-                yield from lines[1:]
-            else:
-                yield f"{indent}{key}:"
-                yield from _yaml(item, f"{indent}  ")
-        else:
-            yield f"{lead}{_scalar(item)}"
-
-
-def _scalar(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return str(value)
-    if isinstance(value, (Mapping, list)):
-        return "{}" if isinstance(value, Mapping) else "[]"
-    words = ("true", "false", "null", "yes", "no", "on", "off")
-    if re.fullmatch(r"[A-Za-z/][-A-Za-z0-9/._]*", value) and value.lower() not in words:
-        return value
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return f'"{escaped}"'
+    return dumps({"version": "v1", **config})
 
 
 def environment(what: Mapping[str, Any]) -> dict[str, str]:
