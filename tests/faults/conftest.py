@@ -41,6 +41,11 @@ class Played:
     counts: dict[str, int]
 
     @property
+    def words(self) -> str:
+        """The console without its line breaks, which may part any two words."""
+        return " ".join(self.text.split())
+
+    @property
     def changed(self) -> int:
         return self.counts.get("changed", -1)
 

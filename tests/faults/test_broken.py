@@ -44,7 +44,7 @@ def test_no_room_for_a_file_leaves_the_old_one(bench):
     bench.ssh("umount /etc/sysctl.d; rm -r /root/kept")
     again = bench.play("--tags", "host")
     assert refused.rc != 0
-    assert "no space left" in refused.text
+    assert "no space left" in refused.words
     assert "/etc/sysctl.d/99-gpunode.conf" in refused.text
     assert old[0] == "# an older text"
     assert [name for name in old if "gpunode-" in name] == [], "a half-written file was left behind"
@@ -62,7 +62,7 @@ def test_a_corrupt_toml_is_named_with_its_line_and_left_alone(bench):
     after = bench.ssh(f"sha256sum {CONFIG}; systemctl is-active containerd; ls /run/gpunode.ready; true").split("\n", 1)
     bench.ssh(f"cp -a /root/config.toml {CONFIG} && rm /root/config.toml")
     assert refused.rc != 0
-    assert re.search(rf"{CONFIG}[^\n]{{0,40}}(line )?3", refused.text), refused.text
+    assert re.search(rf"{CONFIG}[^\n]{{0,40}}(line )?3", refused.words), refused.text
     assert after[0] == before.strip()
     assert after[1].split() == ["active"], "the runtime must run on, and the lock must be gone"
 
@@ -97,7 +97,7 @@ def test_a_corrupt_daemon_json_is_named_with_its_line_and_left_alone(bench):
     after = bench.ssh(f"sha256sum {path}")
     bench.ssh("rm -r /etc/docker /usr/bin/dockerd")
     assert refused.rc != 0
-    assert f"{path}, line 3" in refused.text, refused.text
+    assert f"{path}, line 3" in refused.words, refused.text
     assert after == before
 
 

@@ -68,7 +68,7 @@ def test_a_second_run_is_refused_by_name(bench):
 
     first.communicate()
     assert second.rc != 0
-    assert "being changed by" in second.text
+    assert "being changed by" in second.words
     assert first.returncode == 0
 
 
@@ -127,7 +127,7 @@ def test_a_wrong_become_password_is_one_line(bench):
     bench.ssh("userdel -r gpu; rm -f /etc/sudoers.d/gpu")
     assert refused.rc != 0
     assert "Traceback" not in refused.text
-    assert re.search(r"[Ii]ncorrect (sudo|become) password|[Ii]ncorrect .*password", refused.text), refused.text
+    assert re.search(r"[Ii]ncorrect (sudo|become) password|[Ii]ncorrect .*password", refused.words), refused.text
 
 
 @pytest.mark.case(45, "umask 0")
