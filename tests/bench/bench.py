@@ -359,6 +359,8 @@ def diagnosis(table: Table, folder: Path, rounds: int) -> None:
     )
     startup = statistics.median(float(run(sys.executable, "-c", code, text=ten)) for _round in range(rounds))
     table.add("diagnose.startup_seconds", startup, "s", 0.05, "ten lines, after import")
+
+
 NODES, PODS = 200, 5000
 
 
@@ -441,8 +443,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hosts", type=int, default=50)
-    parser.add_argument("--only", choices=["node", "fleet", "look", "diagnose"])
-    parser.add_argument("--only", choices=["node", "fleet", "look", "cluster_info", "objects"])
+    parser.add_argument("--only", choices=["node", "fleet", "look", "diagnose", "cluster_info", "objects"])
     parser.add_argument("--keep", action="store_true", help="leave the lab node running")
     options = parser.parse_args()
 
