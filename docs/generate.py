@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write the pages that are generated: ``make docs``.
 
-docs/diagnosis.md comes from the catalogue of checks; docs/reliability.md and docs/performance.md from the figures that
-``make faults`` and ``make bench`` left in build/ and ``make figures`` keeps in docs/figures/; docs/compatibility.md
-from the roles' own data, and from README.md for how each cell was verified.
+docs/diagnosis.md comes from the catalogues of checks and of signatures, and the cases in tests/unit/data/diagnosis;
+docs/reliability.md and docs/performance.md from the figures that ``make faults`` and ``make bench`` left in build/ and
+``make figures`` keeps in docs/figures/; docs/compatibility.md from the roles' own data, and from README.md for how each
+cell was verified.
 """
 
 from __future__ import annotations
@@ -24,25 +25,56 @@ sys.path.insert(0, str(ROOT / "collections"))
 
 from ansible_collections.gpunode.ready.plugins.module_utils import findings  # noqa: E402 - needs the path
 from ansible_collections.gpunode.ready.plugins.module_utils.checks import all as catalogue  # noqa: E402
+from ansible_collections.gpunode.ready.plugins.module_utils.checks import cluster_all  # noqa: E402
+from ansible_collections.gpunode.ready.plugins.module_utils.diagnose import diagnose_text  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.nvidia_repository import (  # noqa: E402
     FOLDERS,
     nvidia_repository,
 )
 from ansible_collections.gpunode.ready.plugins.module_utils.preflight import ARCHITECTURES, RELEASES  # noqa: E402
+from ansible_collections.gpunode.ready.plugins.module_utils.signatures.all import FAILURES  # noqa: E402
+from ansible_collections.gpunode.ready.plugins.module_utils.signatures.benign import BENIGN  # noqa: E402
 
-CHECKS = catalogue.CHECKS
+CHECKS = (*catalogue.CHECKS, *cluster_all.CLUSTER_CHECKS)
 
 HEAD = """\
-<!-- Generated from the catalogue of checks by docs/generate.py; edit the checks, not this page. -->
+<!-- Generated from the catalogues of checks and signatures by docs/generate.py; edit those, not this page. -->
 
 # Diagnosis: every finding, from cause to consequence
 
-`gpunode.ready.node_check`, `verify.yml`, `repair.yml` and the report all speak of the findings below. A finding carries
-the values observed and expected, the file and line where they were seen, and its remedy. Its id stays the same for
-ever: mute one that you accept with `gpunode_mute: [id]` (or the module's option `mute`).
+`gpunode.ready.node_check`, `gpunode.ready.cluster_info`, `gpunode.ready.diagnose`, `verify.yml`, `repair.yml` and the
+report all speak of the findings below. A finding carries the values observed and expected, the file and line (or the
+object of the API) where they were seen, and its remedy. Its id stays the same for ever: mute one that you accept with
+`gpunode_mute: [id]` (or the option `mute` of the modules).
 
 *fatal*: GPUs or the node do not work, or will not after the next boot. *degraded*: works, but not as promised.
 *notice*: worth knowing, and no reason to fail. A finding that another one explains is folded under it.
+
+A finding comes from *facts*, judged on a node by `node_check`, or from *text* that programs printed, read by
+`diagnose`; many come from both, in the same words. What programs print is shown as they print it, with the program's
+source.
+
+## Ask it
+
+With no node and no inventory, from a checkout or an installed collection:
+
+```sh
+ansible localhost -m gpunode.ready.diagnose -a path=plugin.log
+export PYTHONPATH=collections
+python3 -m ansible_collections.gpunode.ready.plugins.module_utils.diagnose plugin.log kern.log.1.gz
+journalctl -b | python3 -m ansible_collections.gpunode.ready.plugins.module_utils.diagnose --json
+```
+
+The command ends with 0 where nothing known was found, with 1 where something was, with 2 where a file was not readable.
+`--prometheus` prints the findings as metrics for node-exporter's textfile collector.
+
+Clusters that run node-problem-detector take the same signatures as its configuration, one file for each source of log
+(`kernel`, `kubelet`, `containerd`, `crio`); start it with `--config.system-log-monitor` naming them:
+
+```sh
+python3 -m ansible_collections.gpunode.ready.plugins.module_utils.node_problem_detector kernel \\
+  > /etc/node-problem-detector/gpunode-kernel.json
+```
 """
 
 TITLES = {
@@ -54,33 +86,104 @@ TITLES = {
     "runtime": "Container runtime",
     "cdi": "CDI",
     "kubelet": "kubelet",
-    "kubeadm": "kubeadm",
+    "kubeadm": "kubeadm and the API",
+    "plugin": "Device plugin",
+    "scheduler": "Scheduling",
+    "workload": "Workloads",
+    "storage": "Storage",
+    "monitoring": "Monitoring",
 }
 
 
-def section(check: Any) -> str:
-    lines = [f"### {check.id}", "", f"*{check.severity}*. {check.meaning}", "", f"**Mend.** {check.remedy.text}"]
-    if check.remedy.role:
-        tag = f", tag `{check.remedy.tag}`" if check.remedy.tag else ""
-        lines[-1] += f" Role [`{check.remedy.role}`](../roles/{check.remedy.role}/README.md){tag}."
-    if check.remedy.commands:
-        lines += ["", "```sh", *check.remedy.commands, "```"]
-    if check.consequence_of:
-        lines += ["", "Explained by: " + ", ".join(f"[{name}](#{name})" for name in check.consequence_of) + "."]
+def printed(failure: Any) -> list[str]:
+    """What programs print of a failure, with the programs and their sources."""
+    lines = []
+    for signature in failure.signatures:
+        versions = "" if signature.versions == "all" else f", {signature.versions}"
+        lines += ["", f"**Printed by** {signature.component}{versions} ({signature.source}):", "", "```text"]
+        lines += [*signature.sample.splitlines(), "```"]
+    if failure.mistaken_for:
+        lines += ["", "Often mistaken for: " + ", ".join(f"[{name}](#{name})" for name in failure.mistaken_for) + "."]
+    return lines
+
+
+def told(item: Any, known: Sequence[str], more: Sequence[str] = ()) -> str:
+    lines = [f"*{item.severity}*. {item.meaning}", "", f"**Mend.** {item.remedy.text}"]
+    if item.remedy.role:
+        tag = f", tag `{item.remedy.tag}`" if item.remedy.tag else ""
+        lines[-1] += f" Role [`{item.remedy.role}`](../roles/{item.remedy.role}/README.md){tag}."
+    if item.remedy.commands:
+        lines += ["", "```sh", *item.remedy.commands, "```"]
+    causes = dict.fromkeys([*item.consequence_of, *more])
+    links = [f"[{name}](#{name})" for name in causes if name in known]
+    if links:
+        lines += ["", "Explained by: " + ", ".join(links) + "."]
     return "\n".join(lines)
 
 
-def diagnosis(checks: Sequence[Any]) -> str:
+def section(items: Sequence[Any], known: Sequence[str], failure: Any | None = None) -> str:
+    """One id: where a node and the cluster can both show it, both; then what programs print of it."""
+    more = failure.consequence_of if failure else ()
+    first, *others = items
+    parts = [f"### {first.id}", told(first, known, more), *(told(item, known) for item in others)]
+    return "\n".join(["\n\n".join(parts), *(printed(failure) if failure else [])])
+
+
+def rates() -> str:
+    """How often the first diagnosis is right: now, on every case kept, and at first sight of those written unseen."""
+    lines = [
+        "## How often it is right",
+        "",
+        "`tests/unit/data/diagnosis` holds real logs with an established cause. A failing log counts as right when the",
+        "first diagnosis is its root cause, a healthy one when there is none.",
+        "",
+        "| cases | failing logs: first diagnosis right | healthy logs: silent |",
+        "|---|---|---|",
+    ]
+    for name in ("cases.jsonl", "holdout.jsonl"):
+        cases = [json.loads(line) for line in (ROOT / "tests/unit/data/diagnosis" / name).read_text().splitlines()]
+        answers = [
+            ([finding.id for finding in diagnose_text(case["text"])][:1], case["expected"][:1]) for case in cases
+        ]
+        failing = [given == wanted for given, wanted in answers if wanted]
+        healthy = [given == wanted for given, wanted in answers if not wanted]
+        lines.append(f"| {name}, today | {sum(failing)} of {len(failing)} | {sum(healthy)} of {len(healthy)} |")
+    for row in figures("diagnosis.json")["first_answers"]:
+        first = f"| {row['batch']}, at first sight | {row['right']} of {row['positives']} "
+        lines.append(f"{first}| {row['silent']} of {row['healthy']} |")
+    lines += [
+        "",
+        "Each miss at first sight was mended from the program's source, so the last rows are the honest ones.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def benign() -> str:
+    lines = ["## Lines that look alarming and are not", "", "| line | why |", "|---|---|"]
+    lines += [f"| `{item.sample.replace('|', chr(92) + '|')[:160]}` | {item.why} |" for item in BENIGN]
+    return "\n".join(lines) + "\n"
+
+
+def diagnosis(checks: Sequence[Any], failures: Sequence[Any]) -> str:
     parts = [HEAD]
-    layers = [layer for layer in findings.LAYERS if any(check.layer == layer for check in checks)]
+    texts = {failure.id: failure for failure in failures}
+    by_id: dict[str, list[Any]] = {}
+    for check in checks:
+        by_id.setdefault(check.id, []).append(check)
+    for failure in failures:
+        by_id.setdefault(failure.id, [failure])
+    known = list(by_id)
+    layers = [layer for layer in findings.LAYERS if any(group[0].layer == layer for group in by_id.values())]
     rows = ["| layer | findings |", "|---|---|"]
     for layer in layers:
-        links = ", ".join(f"[{check.id}](#{check.id})" for check in checks if check.layer == layer)
+        links = ", ".join(f"[{name}](#{name})" for name, group in by_id.items() if group[0].layer == layer)
         rows.append(f"| {TITLES.get(layer, layer)} | {links} |")
-    parts.append("\n".join(rows) + "\n")
+    parts += ["\n".join(rows) + "\n", rates(), benign()]
     for layer in layers:
         parts.append(f"## {TITLES.get(layer, layer)}\n")
-        parts.extend(f"{section(check)}\n" for check in checks if check.layer == layer)
+        parts.extend(
+            f"{section(group, known, texts.get(name))}\n" for name, group in by_id.items() if group[0].layer == layer
+        )
     return "\n".join(parts)
 
 
@@ -218,7 +321,7 @@ def verified() -> tuple[str, str]:
 
 # page -> its text
 PAGES = {
-    "docs/diagnosis.md": lambda: diagnosis(CHECKS),
+    "docs/diagnosis.md": lambda: diagnosis(CHECKS, FAILURES),
     "docs/reliability.md": lambda: reliability(list(figures("reliability.json").values())),
     "docs/compatibility.md": compatibility,
     "docs/performance.md": lambda: performance(figures("bench.json")),
