@@ -192,10 +192,70 @@ RELIABILITY = """\
 
 # Reliability: faults injected for real
 
-Each row is a test in tests/faults that injects its fault on a lab node, a virtual machine with a kernel of its own, a
-simulated GPU and fixture packages in place of upstream's, and then demands the outcome: nothing lost, the cause named,
-the next run completes. A case that is not in the table was not run.
+Each row is a fault that tests inject, and then demand: nothing lost, the cause named, the next run completes.
+`make faults` runs them all and keeps what became of them. A case without a row was not run.
 """
+
+STAGES = {
+    "guest": "a virtual machine with a kernel, systemd, apt and disk of its own, emulated. Its GPU is a PCI "
+    "function with nothing behind it; NVIDIA's driver and toolkit are fixture packages of the same names and paths; "
+    "containerd and the rest of Debian are real",
+    "root": "a Debian root of its own without a kernel: real apt, dpkg and gpg, real HTTP and TLS on loopback",
+    "process": "real processes, files and file systems on the machine that runs the tests",
+}
+
+# What a node, a run, a cluster or a user can do to us. Those of the cluster come with its layers.
+CASES = {
+    1: "a misspelt variable",
+    2: "an unknown choice, a wrong type",
+    3: "two names, one machine",
+    4: "an empty group, a limit that matches nothing",
+    5: "two control planes",
+    6: "Kubernetes and CRI-O minors apart",
+    7: "pod, service and node networks overlap",
+    8: "a GPU host without a GPU",
+    9: "an old Python, an unsupported system",
+    10: "an invalid sharing configuration",
+    11: "quotes, spaces, commands, line ends in values",
+    12: "dpkg's lock is held",
+    13: "dpkg half-configured",
+    14: "package installed, program gone",
+    15: "disk full, before and during a write",
+    16: "mirror down, slow, 404, truncated",
+    17: "wrong checksum, expired or SHA-1 key",
+    18: "corrupt TOML, YAML, JSON",
+    19: "swap by fstab, unit, zram",
+    20: "a read-only or immutable file",
+    21: "a clock a day off",
+    22: "headers missing, Secure Boot, nouveau",
+    23: "module and library versions differ",
+    24: "a user's own file in our folder",
+    25: "controller killed at a task",
+    26: "ssh cut during apt",
+    27: "node rebooted in the middle of a run",
+    28: "three reboots after success",
+    29: "two runs at once, a stale lock",
+    30: "a host that does not answer",
+    31: "a second run",
+    32: "check mode on a bare host",
+    33: "each tag alone",
+    34: "a wrong become password",
+    35: "uninstall",
+    36: "API down, slow, 429",
+    37: "cgroup drivers differ",
+    38: "`kubeadm init` died half-way",
+    39: "handler or RuntimeClass missing",
+    40: "desired pods 0",
+    41: "image pull blocked",
+    42: "10,000 evicted pods",
+    43: "no default StorageClass",
+    44: "planted secrets",
+    45: "umask 0",
+    46: "Grafana's password is admin",
+    47: "a link planted at a temporary path",
+    48: "RBAC against a golden file",
+}
+OF_THE_CLUSTER = {5, 7, 10, *range(36, 44), 46, 48}
 
 PERFORMANCE = """\
 <!-- Generated from docs/figures/bench.json by docs/generate.py; `make bench` writes the figures, nobody types them. -->
@@ -207,14 +267,68 @@ and only ratios carry over to other machines; a ratio below 1 says that we take 
 """
 
 
+def one_commit(rows: Sequence[dict[str, Any]]) -> str:
+    """The commit that all rows were run from. Raises ``ValueError`` where there is none: no page is made of that."""
+    commits = sorted({row["commit"] for row in rows})
+    if not commits:
+        raise ValueError("docs/figures/reliability.json holds no outcome: make faults figures")
+    if len(commits) > 1:
+        raise ValueError(f"docs/figures/reliability.json mixes the commits {', '.join(commits)}: make faults figures")
+    if commits[0].endswith("+"):
+        raise ValueError(
+            f"docs/figures/reliability.json is of {commits[0]}, a tree that nobody committed: commit it first"
+        )
+    return commits[0]
+
+
+def together(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each fault of a case: what became of all the tests that inject it."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["case"] or 99, row["fault"], row["stage"], row["simulated"])
+        one = found.setdefault(key, {**row, "tests": 0, "passed": 0, "failed": 0, "seconds": 0, "figures": {}})
+        one["tests"] += 1
+        one["passed"] += row["outcome"] == "passed"
+        one["failed"] += row["outcome"] == "failed"
+        one["seconds"] += row["seconds"]
+        one["figures"].update(row["figures"])
+    return [found[key] for key in sorted(found)]
+
+
+def listed(numbers: Sequence[int]) -> str:
+    return "; ".join(f"{number} ({CASES[number]})" for number in numbers) or "none"
+
+
 def reliability(rows: Sequence[dict[str, Any]]) -> str:
-    passed = sum(row["outcome"] == "passed" for row in rows)
-    lines = [RELIABILITY, f"**{passed} of {len(rows)} tests passed.**\n"]
-    lines += ["| case | fault | outcome | seconds | figures |", "|---|---|---|---|---|"]
-    for row in sorted(rows, key=lambda row: (row["case"] or 99, row["fault"])):
-        figures = "; ".join(f"{name}: {value}" for name, value in row["figures"].items())
-        case = row["case"] or "also"
-        lines.append(f"| {case} | {row['fault']} | {row['outcome']} | {row['seconds']:.0f} | {figures} |")
+    commit, days = one_commit(rows), sorted({row["date"] for row in rows})
+    faults = together(rows)
+    of = {number: [row for row in faults if row["case"] == number] for number in CASES}
+    passed = [number for number, own in of.items() if own and all(row["passed"] == row["tests"] for row in own)]
+    failed = [number for number, own in of.items() if any(row["failed"] for row in own)]
+    begun = [number for number, own in of.items() if any(row["passed"] for row in own)]
+    partly = [number for number in begun if number not in (*passed, *failed)]
+    left = [number for number in CASES if number not in (*begun, *failed, *OF_THE_CLUSTER)]
+    mine = len(CASES) - len(OF_THE_CLUSTER)
+    tests = sum(row["outcome"] == "passed" for row in rows)
+    ran = sum(row["outcome"] in ("passed", "failed") for row in rows)
+    lines = [RELIABILITY, "| where | what it is |", "|---|---|"]
+    lines += [f"| {stage} | {what} |" for stage, what in STAGES.items()]
+    lines += ["", f"Run from commit `{commit}` on {' and '.join(days)}.", ""]
+    lines += ["| figure | value |", "|---|---|"]
+    lines.append(f"| cases passed, by every test that there is | {len(passed)} of the {mine} that concern a node |")
+    lines.append(f"| cases passed by some of their tests, the others not run | {listed(partly)} |")
+    lines.append(f"| cases failed | {listed(failed)} |")
+    lines.append(f"| cases of a node that were not run | {listed(left)} |")
+    lines.append(f"| cases of the cluster, with layers to come | {listed(sorted(OF_THE_CLUSTER))} |")
+    lines.append(f"| tests | {tests} passed, {ran - tests} failed, {len(rows) - ran} not run |")
+    figures = {name: value for row in faults for name, value in row["figures"].items()}
+    lines += [f"| {name} | {value} |" for name, value in figures.items()]
+    lines += ["", "| case | fault | where | simulated besides | passed | seconds |", "|---|---|---|---|---|---|"]
+    for row in faults:
+        left = row["tests"] - row["passed"] - row["failed"]
+        outcome = f"{row['passed']}/{row['tests']}" + (f", {left} not run" if left else "")
+        cells = (row["case"] or "also", row["fault"], row["stage"], row["simulated"], outcome, f"{row['seconds']:.0f}")
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
