@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -264,6 +265,102 @@ def look(table: Table, rounds: int) -> None:
     table.add("node_info.seconds", statistics.median(seconds), "s", 1.5)
 
 
+DIAGNOSE = "ansible_collections.gpunode.ready.plugins.module_utils.diagnose"
+JOURNAL_MIB = 100
+GREP = "grep -c -F -f the literals, same file, same run"
+# What programs of a healthy node say, over and over, with other numbers and names.
+ORDINARY = (
+    'kubelet[{pid}]: I{klog} {pid} kubelet.go:2431] "SyncLoop (PLEG): event for pod" pod="apps/web-{name}"'
+    " type=Started",
+    'kubelet[{pid}]: I{klog} {pid} pod_startup_latency_tracker.go:104] "Observed pod startup duration"'
+    ' pod="apps/{name}"',
+    'containerd[{pid}]: time="{iso}" level=info msg="StartContainer for \\"{name}\\" returns successfully"',
+    'containerd[{pid}]: time="{iso}" level=info msg="ImageUpdate event name:\\"registry.example/{name}:v1\\""',
+    'crio[{pid}]: time="{iso}" level=info msg="Checking image status: registry.example/{name}:v1" id={name}',
+    "systemd[1]: Started crio-{name}.scope - libcrio container {name}.",
+    "kernel: [{pid}.123456] cni0: port 8(veth{name}) entered forwarding state",
+    "systemd-networkd[{pid}]: cali{name}: Link UP",
+    "sshd[{pid}]: Accepted publickey for ops from 192.0.2.7 port {pid} ssh2: ED25519 SHA256:{name}",
+    'node-exporter[{pid}]: ts={iso} caller=collector.go:169 level=debug msg="collector succeeded" name=cpu'
+    " duration={pid}",
+)
+WRONG = (
+    "kernel: [{pid}.123456] NVRM: Xid (PCI:0000:05:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the"
+    " bus.",
+    'kubelet[{pid}]: E{klog} {pid} pod_workers.go:1301] "Error syncing pod, skipping" err="failed to get sandbox'
+    " runtime:"
+    ' no runtime for \\"nvidia\\" is configured" pod="apps/{name}"',
+)
+
+
+def write_journal(path: Path, mebibytes: int) -> None:
+    """A journal of that size: one line in two thousand says that something is wrong."""
+    chance = random.Random(1)
+    with path.open("w", encoding="utf-8") as file:
+        written, number = 0, 0
+        while written < mebibytes << 20:
+            number += 1
+            minute, second = divmod(number // 50, 60)
+            clock = f"{minute // 60 % 24:02}:{minute % 60:02}:{second:02}"
+            form = chance.choice(WRONG if number % 2000 == 0 else ORDINARY)
+            values = {
+                "pid": chance.randrange(1000, 99999),
+                "klog": f"1121 {clock}.123456",
+                "iso": f"2026-11-21T{clock}.123456789Z",
+                "name": f"{chance.getrandbits(48):012x}",
+            }
+            written += file.write(f"Nov 21 {clock} gpu-1 {form.format(**values)}\n")
+
+
+def diagnosis(table: Table, folder: Path, rounds: int) -> None:
+    """What naming the root cause in a long journal costs beside grep, and what it costs to start."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "collections"), "LC_ALL": "C"}
+    journal, literals = folder / "journal.log", folder / "literals"
+    write_journal(journal, JOURNAL_MIB)
+
+    def run(*argv: str | Path, text: str = "", good: tuple[int, ...] = (0,)) -> str:
+        done = subprocess.run(argv, env=environment, input=text, capture_output=True, text=True, check=False)
+        if done.returncode not in good:
+            raise SystemExit(f"{argv} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return done.stdout
+
+    def seconds(*argv: str | Path, good: tuple[int, ...] = (0,)) -> float:
+        started = time.monotonic()
+        run(*argv, good=good)
+        return time.monotonic() - started
+
+    literals.write_text(run(sys.executable, "-m", DIAGNOSE, "--literals"))
+    pairs = [
+        (
+            seconds(sys.executable, "-m", DIAGNOSE, "--json", journal, good=(1,)),
+            seconds("grep", "-c", "-F", "-f", literals, journal),
+        )
+        for _round in range(rounds)
+    ]
+    ratio = statistics.median(ours for ours, _theirs in pairs) / statistics.median(theirs for _ours, theirs in pairs)
+    table.add("diagnose.ratio_to_grep", ratio, f"{JOURNAL_MIB} MiB", 3, GREP, ratio)
+
+    peak = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=__import__('sys').stderr)"
+    whole = f"import sys; from {DIAGNOSE} import main; main(['--json', sys.argv[1]]); {peak}"
+    used = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, journal], env=environment, capture_output=True, text=True, check=True
+            ).stderr
+        )
+        for code in (whole, peak)
+    ]
+    table.add("diagnose.peak_mib", (used[0] - used[1]) / 1024, "MiB", 60, "beyond the bare interpreter")
+
+    ten = "\n".join(journal.read_text(encoding="utf-8")[: 1 << 20].splitlines()[1995:2005])
+    code = (
+        f"import sys, time; from {DIAGNOSE} import diagnose_text; text = sys.stdin.read(); t = time.monotonic();"
+        "diagnose_text(text); print(time.monotonic() - t)"
+    )
+    startup = statistics.median(float(run(sys.executable, "-c", code, text=ten)) for _round in range(rounds))
+    table.add("diagnose.startup_seconds", startup, "s", 0.05, "ten lines, after import")
+
+
 NODES, PODS = 200, 5000
 
 
@@ -346,7 +443,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hosts", type=int, default=50)
-    parser.add_argument("--only", choices=["node", "fleet", "look", "cluster_info", "objects"])
+    parser.add_argument("--only", choices=["node", "fleet", "look", "diagnose", "cluster_info", "objects"])
     parser.add_argument("--keep", action="store_true", help="leave the lab node running")
     options = parser.parse_args()
 
@@ -355,6 +452,8 @@ def main() -> int:
         folder = Path(name)
         if options.only in (None, "look"):
             look(table, options.rounds)
+        if options.only in (None, "diagnose"):
+            diagnosis(table, folder, options.rounds)
         if options.only in (None, "cluster_info"):
             look_at_a_cluster(table, options.rounds)
         if options.only in (None, "objects"):

@@ -5,7 +5,7 @@
 
 What the API refuses is an ``ApiError``; what is not there at all, or no longer, is ``Unreachable`` with the reason in
 words. A server that is busy (429, 5xx) or restarting is asked again until ``patience_seconds`` are over; whatever is
-sent twice so is safe to send twice. docs/decisions/0007 says why this is not the `kubernetes` package.
+sent twice so is safe to send twice. docs/decisions/0009 says why this is not the `kubernetes` package.
 """
 
 from __future__ import annotations
