@@ -36,16 +36,17 @@ def device_plugin_objects(settings: Any, runtime_class_only: bool = False) -> li
 
 
 def device_plugin_labels(node_facts: Any, settings: Any = None, configs: Any = None) -> list[dict[str, Any]]:
-    """Nodes with the labels that NVML's facts call for."""
+    """Nodes with the labels that NVML's facts call for; without any, where the GPUs are gone."""
     what = device_plugin.settings(_checked(settings or {}))
     chosen = configs or {}
-    labels = {}
+    labels: dict[str, dict[str, str] | None] = {}
     for name, facts in _checked(node_facts or {}).items():
+        facts = facts if isinstance(facts, Mapping) else {}
         key = chosen.get(name) or what["default_config"] or next(iter(what["configs"]), "")
-        own = device_plugin.node_labels(facts if isinstance(facts, Mapping) else {}, what["configs"].get(key))
+        own = device_plugin.node_labels(facts, what["configs"].get(key))
         if own and chosen.get(name):
             own[device_plugin.CONFIG_LABEL] = str(chosen[name])
-        labels[str(name)] = own
+        labels[str(name)] = own if own or device_plugin.has_no_gpu(facts) else None
     return device_plugin.node_objects(labels)
 
 

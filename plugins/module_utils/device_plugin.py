@@ -706,12 +706,20 @@ def _product(name: Any) -> str:
     return re.sub(r"[^-A-Za-z0-9_.]+", "-", str(name or "")).strip("-")
 
 
-def node_objects(labels: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Nodes with nothing but these labels, for an apply that takes only those."""
+def has_no_gpu(facts: Mapping[str, Any]) -> bool:
+    """Whether somebody looked at the PCI bus of a node and saw no GPU."""
+    gpus = facts.get("gpus")
+    return isinstance(gpus, Mapping) and gpus.get("devices") == []
+
+
+def node_objects(labels: Mapping[str, Mapping[str, str] | None]) -> list[dict[str, Any]]:
+    """Nodes with nothing but these labels, for an apply that takes only those. No labels at all: ours are taken away;
+    None: nothing is known of the node, and it is left alone.
+    """
     return [
         {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": dict(own)}}
         for name, own in sorted(labels.items())
-        if own
+        if own is not None
     ]
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -18,7 +19,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cluster.client impor
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.expect import cluster_expectations
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.facts import collect, without_api
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.kubeconfig import KubeconfigError
-from ansible_run import module
+from ansible_run import module, run
 from control_plane import kubeconfig_text
 
 TAINT = {"key": "nvidia.com/gpu", "effect": "NoSchedule"}
@@ -562,6 +563,19 @@ def test_the_module_refuses_an_expectation_that_does_not_exist(plane, tmp_path):
     answer = module(tmp_path, "cluster_info", {"expect": {"gpu_cuont": 2}})
 
     assert "unknown expectations: gpu_cuont" in answer["msg"]
+
+
+def test_the_playbook_shows_what_is_allocated_and_free(cluster, plane, tmp_path):
+    healthy(cluster)
+    variables = {"device_plugin_kubeconfig": str(plane.kubeconfig()), "ansible_become": False}
+    groups = {"gpu_nodes": {"hosts": {"here": {}}}}
+
+    done = run(tmp_path, "ansible-playbook", "gpunode.ready.gpu_info", "-e", json.dumps(variables), groups=groups)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"gpu-1 +- +nvidia.com/gpu +2 +1 +1", done.stdout)
+    assert "nothing wrong" in done.stdout
+    assert "changed=0" in done.stdout
 
 
 def test_every_check_has_a_scene():

@@ -184,6 +184,20 @@ def test_the_role_labels_deploys_verifies_and_changes_nothing_the_second_time(cl
     assert labels["nvidia.com/gpu.product"] == "NVIDIA-H200-SHARED"
 
 
+def test_labels_go_with_the_gpus_and_those_of_others_stay(cluster, plane, tmp_path):
+    cluster.node("gpu-1", labels={"team": "vision"})
+    offers(cluster, 2)
+    play(plane, tmp_path, "--tags", "device_plugin_labels")
+    before = cluster.client.get("/api/v1/nodes/gpu-1")["metadata"]["labels"]
+
+    gone = {"gpu-1": {"os": {"hostname": "gpu-1"}, "gpus": {"devices": []}, "nvml": {"unavailable": "no driver"}}}
+    play(plane, tmp_path, "--tags", "device_plugin_labels", device_plugin_node_facts=gone)
+
+    after = cluster.client.get("/api/v1/nodes/gpu-1")["metadata"]["labels"]
+    assert before["nvidia.com/gpu.count"] == "2"
+    assert after == {"kubernetes.io/hostname": "gpu-1", "team": "vision"}
+
+
 def test_check_mode_on_a_bare_cluster_succeeds_and_makes_nothing(cluster, plane, tmp_path):
     cluster.node("gpu-1")
 

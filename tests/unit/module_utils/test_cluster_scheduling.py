@@ -23,7 +23,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cluster.scheduling i
     spell_taint,
     tolerates,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 LABELS = {"zone": "a", "gpus": "8", "empty": ""}
@@ -161,6 +161,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["matchExpressions", "matchFields", "x"]), anything))
 def test_no_term_raises(term):
     spell(term)

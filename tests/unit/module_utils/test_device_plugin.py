@@ -450,9 +450,17 @@ def test_labels_say_what_nvml_says():
 @pytest.mark.parametrize("facts", [{}, {"nvml": {"unavailable": "x"}}, {"nvml": {"device_count": 0, "devices": []}}])
 def test_a_node_without_gpus_gets_no_labels(facts):
     assert core.node_labels(facts) == {}
-    assert core.node_objects({"n": core.node_labels(facts)}) == []
 
 
+def test_a_node_of_which_nothing_is_known_is_left_alone_and_one_without_gpus_loses_its_labels():
+    assert not core.has_no_gpu({"gpus": {"unavailable": "x"}})
+    assert core.has_no_gpu({"gpus": {"devices": []}})
+    assert core.node_objects({"a": None, "b": {}}) == [
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "b", "labels": {}}}
+    ]
+
+
+@settings(deadline=None)
 @given(st.text(max_size=90))
 def test_every_label_is_one_that_the_api_takes(name):
     facts = json.loads(json.dumps(H200))

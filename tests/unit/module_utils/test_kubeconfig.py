@@ -15,7 +15,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cluster.kubeconfig i
     endpoint,
     in_cluster,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -143,6 +143,7 @@ def test_a_kubeconfig_that_was_named_must_be_there(tmp_path):
     assert error.value.kind == "missing"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab:-[]{}\n \"'#,", max_size=60))
 def test_no_text_raises_anything_else(text):
     with contextlib.suppress(KubeconfigError):
