@@ -5,16 +5,20 @@
 
 docs/diagnosis.md comes from the catalogues of checks and of signatures, and the cases in tests/unit/data/diagnosis;
 docs/reliability.md and docs/performance.md from the figures that ``make faults`` and ``make bench`` left in build/ and
-``make figures`` keeps in docs/figures/.
+``make figures`` keeps in docs/figures/; docs/compatibility.md from the roles' own data, and from README.md for how each
+cell was verified.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "collections"))
@@ -22,6 +26,11 @@ sys.path.insert(0, str(ROOT / "collections"))
 from ansible_collections.gpunode.ready.plugins.module_utils import findings  # noqa: E402 - needs the path
 from ansible_collections.gpunode.ready.plugins.module_utils.checks import all as catalogue  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.diagnose import diagnose_text  # noqa: E402
+from ansible_collections.gpunode.ready.plugins.module_utils.nvidia_repository import (  # noqa: E402
+    FOLDERS,
+    nvidia_repository,
+)
+from ansible_collections.gpunode.ready.plugins.module_utils.preflight import ARCHITECTURES, RELEASES  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.signatures.all import FAILURES  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.signatures.benign import BENIGN  # noqa: E402
 
@@ -221,10 +230,97 @@ def figures(name: str) -> Any:
     return json.loads((ROOT / "docs/figures" / name).read_text())
 
 
+COMPATIBILITY = """\
+<!-- Generated from the roles' own data and README.md by docs/generate.py; edit those, not this page. -->
+
+# Compatibility: systems, where each part comes from, and which version
+
+A system that is not listed is refused by preflight, with what to set to try it all the same. Each part can come from
+elsewhere: `gpunode_mirror`, or the variable of its repository.
+"""
+KIN = {"almalinux": "AlmaLinux", "rocky": "Rocky Linux", "centos": "CentOS Stream", "ol": "Oracle Linux"}
+TITLES_OF_SYSTEMS = {"debian": "Debian", "ubuntu": "Ubuntu", "rhel": "RHEL", "fedora": "Fedora", "arch": "Arch Linux"}
+# what decides a version -> what that installs
+PINS = {
+    "nvidia_driver_branch": "the newest driver of the branch, then held",
+    "nvidia_container_toolkit_version": "exactly this, held",
+    "gpunode_kubernetes_version": "the minor that CRI-O follows",
+    "crio_version": "the newest of the minor, then held",
+    "containerd_version": "empty: what is installed, else the newest, then held",
+    "docker_version": "empty: what is installed, else the newest, then held",
+}
+OF_UPSTREAM = {"crio": "the CRI-O project", "containerd": "Docker", "docker": "Docker"}
+
+
+def role_data(role: str, *files: str) -> dict[str, Any]:
+    """The first of a role's files that is there."""
+    paths = [ROOT / "roles" / role / name for name in files]
+    return next((yaml.safe_load(path.read_text()) for path in paths if path.is_file()), {})
+
+
+def systems() -> list[tuple[str, dict[str, str]]]:
+    """Each release that preflight lets pass, as people call it and as the facts do. Kin count with RHEL."""
+    family = {"rhel": "redhat", "ubuntu": "debian"}
+    fedoras = sorted(folder[len("fedora") :] for folder in FOLDERS if folder.startswith("fedora"))
+    found = []
+    for name, title in TITLES_OF_SYSTEMS.items():
+        for version in RELEASES[name] or (fedoras if name == "fedora" else ("",)):
+            facts = {"id": name, "family": family.get(name, name), "version": version, "architecture": "x86_64"}
+            found.append((f"{title} {version}".strip(), facts))
+    return found
+
+
+def origin(role: str, system: dict[str, str]) -> str:
+    """The first package of a role on a system, and whose it is."""
+    data = role_data(role, f"vars/{system['id']}.yml", f"vars/{system['family']}.yml")
+    upstream = data[f"__{role}_has_upstream"]
+    if role == "nvidia_container_toolkit":
+        return f"{'NVIDIA' if upstream else 'its own'}: `{data[f'__{role}_packages'][0]['name']}`"
+    packages = data[f"__{role}_sets"]["upstream" if upstream else "distribution"]
+    return f"{OF_UPSTREAM[role] if upstream else 'its own'}: `{packages[0]['name']}`"
+
+
+def driver_origin(system: dict[str, str]) -> str:
+    known = nvidia_repository(system)
+    if not known["folder"]:
+        return "its own, the newest branch alone"
+    trust = "" if known["fingerprints"] else ", whose fingerprint you name"
+    return f"NVIDIA: `{known['folder'].split('/')[0]}`, key `{known['key']}`{trust}"
+
+
+def compatibility() -> str:
+    roles = ("containerd", "crio", "docker", "nvidia_container_toolkit")
+    lines = [COMPATIBILITY, "## Where each part comes from, unless you choose otherwise", ""]
+    lines.append(f"| system | `nvidia_driver` | {' | '.join(f'`{role}`' for role in roles)} |")
+    lines.append("|---|---|" + "---|" * len(roles))
+    for title, facts in systems():
+        lines.append(f"| {title} | {driver_origin(facts)} | {' | '.join(origin(role, facts) for role in roles)} |")
+    lines += ["", f"RHEL stands for its kin too: {', '.join(KIN[name] for name in RELEASES if name in KIN)}."]
+    lines += [f"Processors: {', '.join(ARCHITECTURES)}.", "", "## Which version", ""]
+    lines += ["| variable | default | what that installs |", "|---|---|---|"]
+    for variable, meaning in PINS.items():
+        role = next(path.name for path in (ROOT / "roles").iterdir() if variable.startswith(f"{path.name}_"))
+        value = role_data(role, "defaults/main.yml")[variable]
+        lines.append(f"| [`{variable}`](../roles/{role}/README.md) | `{json.dumps(value)}` | {meaning} |")
+    requires = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["requires_ansible"]
+    lines += ["", f"ansible-core {requires} on the controller, Python 3.9 or newer on the nodes.", ""]
+    return "\n".join([*lines, "## How each cell was verified", "", *verified()])
+
+
+def verified() -> tuple[str, str]:
+    """What README.md says of it: the words' meanings, and the table."""
+    pattern = r"^## What is supported[^\n]*\n\n(?P<words>.*?\n)\n(?P<table>\|.*?\n)\n"
+    chapter = re.search(pattern, (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    if chapter is None:
+        raise ValueError("README.md: no chapter `What is supported` that begins with words and a table")
+    return chapter["words"], chapter["table"]
+
+
 # page -> its text
 PAGES = {
     "docs/diagnosis.md": lambda: diagnosis(CHECKS, FAILURES),
     "docs/reliability.md": lambda: reliability(list(figures("reliability.json").values())),
+    "docs/compatibility.md": compatibility,
     "docs/performance.md": lambda: performance(figures("bench.json")),
 }
 

@@ -16,7 +16,8 @@ version_added: 0.1.0
 author: The gpunode.ready maintainers (@gpunode)
 description:
   - Judges a node's facts by what was chosen for it, before anything changes. An unsupported system, no GPU, a driver
-    branch or flavour that does not fit the GPUs, Secure Boot, missing headers, a full disk, cgroup v1, a wrong clock.
+    branch or flavour that does not fit the GPUs, a driver that nobody offers, Secure Boot, missing headers, another
+    runtime in the way, a full disk, cgroup v1, a wrong clock.
   - What is unknown is no problem, nor what a role mends by itself.
 options:
   _input:
@@ -25,10 +26,11 @@ options:
     required: true
   choices:
     description:
-      - The choices as C(gpu), C(runtime), C(driver), C(driver_branch), C(driver_version), C(driver_flavour), C(reboot),
-        C(secure_boot), C(kubernetes), C(kubernetes_version), C(crio_version), C(disk_spare_mib),
-        C(unsupported_systems), and C(headers_answer), what the command of
-        P(gpunode.ready.preflight_headers_question#filter) answered.
+      - The choices as C(gpu), C(runtime), C(runtime_source), C(driver), C(driver_branch), C(driver_version),
+        C(driver_flavour), C(driver_source), C(driver_repository_url), C(driver_repository_key_url),
+        C(driver_repository_key_fingerprints), C(reboot), C(secure_boot), C(kubernetes), C(kubernetes_version),
+        C(crio_version), C(disk_spare_mib), C(unsupported_systems), and C(packages_answer), what the command of
+        P(gpunode.ready.preflight_packages_question#filter) answered.
     type: dict
     required: true
 """
@@ -61,7 +63,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "preflight_problems": preflight_problems,
-            "preflight_headers_question": preflight.headers_question,
+            "preflight_packages_question": preflight.packages_question,
             "preflight_twins": preflight.twins,
             "preflight_report": preflight.report,
         }

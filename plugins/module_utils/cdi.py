@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .driver_version import loaded_version
 from .host import Host
 from .machine_yaml import YamlError
 from .machine_yaml import loads as load_yaml
@@ -49,7 +50,6 @@ NVIDIA_HOOKS = ("nvidia-ctk", "nvidia-cdi-hook")
 _DRIVER_LIBRARY = re.compile(r"/lib(?:cuda|nv|GL|EGL|vdpau)[^/]*\.so\.(\d{3,}\.\d+(?:\.\d+)?)$")
 _DRIVER_ARGUMENT = re.compile(r"^--host-driver-version=(\d{3,}\.\d+(?:\.\d+)?)$")
 _FIRMWARE = re.compile(r"/firmware/nvidia/(\d{3,}\.\d+(?:\.\d+)?)/")
-_KERNEL_MODULE = re.compile(r"Kernel Module(?: for \S+)?\s+(\d{3,}\.\d+(?:\.\d+)?)")
 
 _FIELDS = {
     "spec": {"cdiVersion", "kind", "annotations", "devices", "containerEdits"},
@@ -326,9 +326,10 @@ def validate(spec: Mapping[str, Any]) -> list[str]:
             faults.append(fault)
         elif not isinstance(name, str):
             faults.append(f"the device name {name!r} is no string: write it in quotes")
-        if name in names:
+        known_as = name if isinstance(name, str) else repr(name)
+        if known_as in names:
             faults.append(f"two devices are named {name!r}")
-        names.add(name if isinstance(name, str) else repr(name))
+        names.add(known_as)
         faults.extend(_unknown(where, device, "device"))
         edits = device.get("containerEdits")
         if not edits:
@@ -342,7 +343,7 @@ def refused_by(version: str, runtime: str, runtime_version: str | None) -> str |
 
     None also for a runtime from before CDI: it reads no spec, whatever its version.
     """
-    if runtime_version and _number(runtime_version) < _number(CDI_SINCE.get(runtime, "0")):
+    if is_before_cdi(runtime, runtime_version):
         return None
     index = VERSIONS.index(version) if version in VERSIONS else -1
     for needs_version, needs in RUNTIME_NEEDS.items():
@@ -355,6 +356,11 @@ def refused_by(version: str, runtime: str, runtime_version: str | None) -> str |
         ):
             return first
     return None
+
+
+def is_before_cdi(runtime: str, runtime_version: str | None) -> bool:
+    """Whether this release of a runtime knows no CDI yet."""
+    return bool(runtime_version) and _number(runtime_version or "") < _number(CDI_SINCE.get(runtime, "0"))
 
 
 def _number(version: str) -> tuple[int, ...]:
@@ -414,15 +420,6 @@ def generated_by_nvidia(spec: Mapping[str, Any]) -> bool:
     if paths:
         return all(name in NVIDIA_HOOKS for name in paths)
     return any(item.startswith("NVIDIA_VISIBLE_DEVICES=") for item in env)
-
-
-def loaded_driver(host: Host) -> str | None:
-    """The version of the NVIDIA kernel module that is loaded; None where none is."""
-    version = host.line("/sys/module/nvidia/version")
-    if version:
-        return version
-    found = _KERNEL_MODULE.search(host.text("/proc/driver/nvidia/version") or "")
-    return found.group(1) if found else None
 
 
 # ---------------------------------------------------------------- comparing
@@ -598,7 +595,7 @@ def resolve(specs: Iterable[SpecFile]) -> tuple[dict[str, SpecFile], list[dict[s
 def inspect(host: Host, spec_dirs: Sequence[str] = SPEC_DIRS) -> dict[str, Any]:
     """Everything ``cdi_info`` returns, from one look at the folders."""
     specs = read_specs(host, spec_dirs)
-    driver = loaded_driver(host)
+    driver = loaded_version(host)
     devices, contended = resolve(specs)
     problems: list[dict[str, Any]] = []
     for spec in specs:

@@ -136,6 +136,14 @@ class Transaction:
         remove(self.journal_path)
         self._prune()
 
+    def discard_backups(self) -> None:
+        """All is as it was before the first change of this name: its copies have served."""
+        base = os.path.join(self.state, "backup")
+        with contextlib.suppress(OSError):
+            for name in os.listdir(base):
+                if (read_text(os.path.join(base, name, ".by")) or "").strip() == self.name:
+                    shutil.rmtree(os.path.join(base, name), ignore_errors=True)
+
     def _new_backup(self) -> str:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() if self.now is None else self.now))
         base = os.path.join(self.state, "backup")

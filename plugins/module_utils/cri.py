@@ -15,6 +15,7 @@ import json
 import socket
 import time
 import urllib.parse
+from collections.abc import Mapping
 from typing import Any
 
 from . import grpc_wire as wire
@@ -244,6 +245,19 @@ class _Exchange:
         if code == "UNIMPLEMENTED":
             raise CriError(UNIMPLEMENTED, said, code)
         raise CriError(TIMEOUT if code == "DEADLINE_EXCEEDED" else FAILED, said, code)
+
+
+def known_handlers(status: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The handlers that a ``status`` tells: its own list, which older runtimes lack, else the configuration in its
+    info. None where it tells none."""
+    names = {str(item.get("name") or "") for item in status.get("handlers") or []} - {""}
+    config = (status.get("info") or {}).get("config")
+    for program, key in (("containerd", "runtimes"), ("crio", "Runtimes")):
+        own = config.get(program) if isinstance(config, Mapping) else None
+        table = own.get(key) if isinstance(own, Mapping) else None
+        if not names and isinstance(table, Mapping):
+            names = set(table)
+    return tuple(sorted(names)) or None
 
 
 def _text(value: int | bytes) -> str:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a node is expected to be: the defaults of ``node_check``'s ``expect``, and so of every check.
 
-A key is worth having only if a check reads it. Roles' defaults say the same: ``tests/unit/test_roles.py`` compares.
+A key is worth having only if a check reads it. Roles' defaults say the same: tests/unit/test_expectations.py compares.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ EXPECT: dict[str, Any] = {
     "persistence": True,  # whether nvidia-persistenced keeps the GPUs initialised
     "runtime": None,  # crio | containerd | docker | k3s; None: whichever is there
     "handler": "nvidia",  # the runtime handler that injects GPUs; None: none is expected
+    "runtime_links": False,  # whether /usr/bin has runc and crun wherever the runtime keeps them
     "cgroup_driver": "auto",  # auto | systemd | cgroupfs
     "cdi": True,  # whether a CDI spec is expected
     "kubernetes": None,  # kubeadm | k3s | none; None: whichever is there
@@ -35,9 +36,11 @@ EXPECT: dict[str, Any] = {
 
 
 def expectations(given: dict[str, Any] | None) -> dict[str, Any]:
-    """The defaults with what was given put over them. Raises ``ValueError`` naming every key that is unknown."""
+    """The defaults with what was given put over them. Raises ``ValueError`` for what cannot be one."""
     given = {key: value for key, value in (given or {}).items() if value is not None}
     unknown = sorted(set(given) - set(EXPECT))
     if unknown:
         raise ValueError(f"unknown expectations: {', '.join(unknown)} (known: {', '.join(EXPECT)})")
+    if not isinstance(given.get("services", []), (list, tuple)):
+        raise ValueError(f"services: expected a list of systemd units, got {given['services']!r}")
     return {**EXPECT, **given}

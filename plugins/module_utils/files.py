@@ -20,6 +20,9 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from .secrecy import hide
 
 try:  # every Linux has it; a controller on another system imports this file only to document modules
     import fcntl
@@ -66,6 +69,27 @@ def read_text(path: str) -> str | None:
 def printable(text: str | None) -> str:
     """A text from ``read_text`` made fit for a module's answer, where bytes that are no UTF-8 cannot go."""
     return (text or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def octal(value: Any) -> int:
+    """A mode as people write it: "0644", "644". Raises ``ValueError`` with what is none."""
+    text = str(value).strip()
+    if not re.fullmatch("[0-7]{3,4}", text):
+        raise ValueError(text)
+    return int(text, 8)
+
+
+def difference(header: str, before: str | None, after: str | None) -> dict[str, str]:
+    """One part of what a module answers under ``diff``. ``header`` is a path, or says what is compared.
+
+    The files of others may hold secrets, and answers go to consoles and logs.
+    """
+    return {
+        "before_header": header,
+        "after_header": header,
+        "before": hide(printable(before)),
+        "after": hide(printable(after)),
+    }
 
 
 def replace_text(

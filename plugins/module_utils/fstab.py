@@ -93,6 +93,25 @@ def without_swap(text: str) -> Edit:
     return Edit(text, _ended_as(text, "\n".join(kept)))
 
 
+def with_swap(text: str) -> Edit:
+    """The inverse: every line behind the marker is active again, unless somebody has written it anew meanwhile."""
+    active = {entry.fields for entry in entries(text)}
+    kept = []
+    for line in text.split("\n"):
+        if line.startswith(SWAP_OFF_MARKER):
+            line = line[len(SWAP_OFF_MARKER) :]
+            if _fields(line) in active:
+                continue
+        kept.append(line)
+    return Edit(text, _ended_as(text, "\n".join(kept)))
+
+
+def without_debugfs(text: str) -> Edit:
+    """Without the line that ``with_debugfs`` adds; one that somebody wrote otherwise stays."""
+    kept = [line for line in text.split("\n") if line != DEBUGFS_LINE]
+    return Edit(text, _ended_as(text, "\n".join(kept)))
+
+
 def summary(edit: Edit) -> str:
     """What ``without_swap`` did, in a few words."""
     before, after = edit.before.count("\n" + SWAP_OFF_MARKER), edit.after.count("\n" + SWAP_OFF_MARKER)

@@ -53,6 +53,8 @@ def run_command(argv: Sequence[str], timeout_seconds: float) -> Completed:
         return Completed(124, "", f"{' '.join(argv)}: no answer within {timeout_seconds:g} s")
     except OSError as error:
         return Completed(126, "", f"{argv[0]}: {error.strerror}")
+    except ValueError as error:  # a NUL in an argument, or text that is no UTF-8
+        return Completed(126, "", f"{argv[0]!r}: {error}")
     return Completed(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from . import files, fstab
 from .host import Completed, Host, Run, run_command
+from .ownership import Ledger
 
 SYSCTL_FOLDERS = (
     "/etc/sysctl.d",
@@ -89,6 +90,7 @@ class Plan:
     mount_debugfs: bool = False
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    name: str = "gpunode"
 
     @property
     def changed(self) -> bool:
@@ -371,7 +373,7 @@ def plan(host: Host, want: Wanted) -> Plan:
         if edit.changed:
             changes.append(FileChange(fstab.FSTAB, edit.before, edit.after, backup=True))
         mount = not debugfs_mounted(host)
-    return Plan(tuple(missing), tuple(settings), tuple(changes), mount, tuple(warnings), tuple(problems))
+    return Plan(tuple(missing), tuple(settings), tuple(changes), mount, tuple(warnings), tuple(problems), want.name)
 
 
 def _change(host: Host, path: str, after: str | None) -> list[FileChange]:
@@ -446,13 +448,21 @@ def apply(host: Host, todo: Plan, run: Run = run_command) -> list[str]:
     One that fails does not keep the others from being done; a value that the kernel refuses is not persisted.
     """
     problems: list[str] = []
+    ledger = Ledger(ledger_name(todo.name), host.path)
+    try:
+        _own(host, todo, ledger)
+    except files.WriteError as error:
+        return [f"{error} Nothing was changed."]
+    before = loaded_modules(host)
     for name in todo.load:
         problem = _load(host, name, run)
         if problem:
             problems.append(problem)
+    if todo.load:
+        _own_loaded(host, ledger, before)
     refused = set()
     for key, _before, value in todo.set:
-        problem = _set(host, key, value)
+        problem = set_live(host, key, value)
         if problem:
             problems.append(problem)
             refused.add(key)
@@ -466,6 +476,37 @@ def apply(host: Host, todo: Plan, run: Run = run_command) -> list[str]:
         if not done.ok:
             problems.append(f"{DEBUGFS} could not be mounted: {_words(done)}")
     return problems
+
+
+def ledger_name(name: str) -> str:
+    return f"kernel_settings-{name}"
+
+
+def loaded_modules(host: Host) -> set[str]:
+    """What is loaded, and so could be unloaded: what is built in has no ``initstate``."""
+    return {name for name in host.list("/sys/module") if host.exists(f"/sys/module/{name}/initstate")}
+
+
+def _own(host: Host, todo: Plan, ledger: Ledger) -> None:
+    """Write down, before it is done, what is ours from now on."""
+    for change in todo.files:
+        shared = change.path == fstab.FSTAB
+        ledger.note(change.path, text=change.after, mode=None if shared else 0o644, follow=shared)
+    known = ledger.fact("sysctls", {})
+    values = {key: [known.get(key, [before])[0], value] for key, before, value in todo.set}
+    ledger.replace(sysctls={**known, **values} or None, mounted=True if todo.mount_debugfs else ledger.fact("mounted"))
+    if todo.load:  # what they bring along is seen only when they are there, and a killed run never gets there
+        ledger.replace(loaded=list(dict.fromkeys([*ledger.fact("loaded", []), *todo.load])))
+    ledger.save()
+
+
+def _own_loaded(host: Host, ledger: Ledger, before: set[str]) -> None:
+    """Modules that came along with those that were asked for."""
+    known = ledger.fact("loaded", [])
+    came = [name for name in sorted(loaded_modules(host) - before) if name not in known]
+    if came:
+        ledger.replace(loaded=[*known, *came])
+        ledger.save()
 
 
 def _write(host: Host, change: FileChange, refused: set[str]) -> None:
@@ -513,7 +554,8 @@ def package_hint(host: Host, kernel: str) -> str:
     return f"Install the kernel's package of modules for {kernel}."
 
 
-def _set(host: Host, key: str, value: str) -> str | None:
+def set_live(host: Host, key: str, value: str) -> str | None:
+    """Set a sysctl now. Returns why the kernel did not take it."""
     path = f"/proc/sys/{sysctl_path(key)}"
     try:
         with open(host.path(path), "r+b", buffering=0) as file:

@@ -9,7 +9,8 @@ A collector is a function of ``Host`` that returns plain dicts, lists, strings a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .facts import accelerator, cdi_state, containers, kernel, kubernetes, packaging, system
@@ -46,9 +47,18 @@ def unavailable(reason: str) -> dict[str, str]:
     return {"unavailable": reason}
 
 
-def collect(host: Host, parts: Iterable[str] = (), collectors: Mapping[str, Collector] | None = None) -> dict[str, Any]:
-    """The facts of a node: all parts, or those named. Raises ``KeyError`` for a part that does not exist."""
-    collectors = COLLECTORS if collectors is None else collectors
+def collect(
+    host: Host,
+    parts: Iterable[str] = (),
+    collectors: Mapping[str, Collector] | None = None,
+    *,
+    units: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The facts of a node: all parts, or those named. Raises ``KeyError`` for a part that does not exist.
+
+    ``units``: systemd units to look at beside those of ``system.UNITS``.
+    """
+    collectors = {**COLLECTORS, "units": partial(system.units, more=units)} if collectors is None else collectors
     facts: dict[str, Any] = {"schema": 1}
     for part in list(parts) or list(collectors):
         try:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .driver_version import loaded_version
 from .host import Host
 
 SONAME = "libnvidia-ml.so.1"
@@ -1091,17 +1092,6 @@ def library_version(host: Host, path: str | None) -> str | None:
             return None
         name = target if target.startswith("/") else os.path.normpath(os.path.join(os.path.dirname(name), target))
     return None
-
-
-def loaded_version(host: Host) -> str | None:
-    """The version of the loaded kernel module; None where none is loaded."""
-    return host.line("/sys/module/nvidia/version") or version_of(host.text("/proc/driver/nvidia/version") or "")
-
-
-def version_of(text: str) -> str | None:
-    """The driver version in the text of /proc/driver/nvidia/version."""
-    found = re.search(r"^NVRM version:.*?\s(\d+\.\d+(?:\.\d+)?)(?:\s|$)", text, re.MULTILINE)
-    return found.group(1) if found else None
 
 
 # One of these is there wherever NVML can work: on a plain host, in a sandbox, under WSL, on Jetson.

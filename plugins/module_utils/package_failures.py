@@ -16,6 +16,14 @@ from dataclasses import dataclass
 URL = r"(?P<url>[a-z]+:/[^\s'\"]+)"
 
 
+# How each package manager tells what it holds.
+HELD = {
+    "apt": "apt-mark showhold",
+    "dnf": "dnf versionlock list; excludepkgs in /etc/dnf/dnf.conf and /etc/yum.repos.d",
+    "pacman": "IgnorePkg in /etc/pacman.conf and /etc/pacman.d/gpunode",
+}
+
+
 @dataclass(frozen=True)
 class Context:
     """What the words do not say themselves."""
@@ -26,6 +34,7 @@ class Context:
     now: str = ""
     log_path: str = ""
     skew_seconds: float | None = None
+    manager: str = "apt"
 
     @property
     def elsewhere(self) -> str:
@@ -237,7 +246,7 @@ FAILURES = (
         r"unable to satisfy dependency [^\n]*)",
         lambda match, context: (
             f"what they depend on cannot be had together: {_said(match)}. Nothing was changed. "
-            "Check the versions wanted, and which packages are held (apt-mark showhold)"
+            f"Check the versions wanted, and which packages are held ({HELD.get(context.manager, HELD['apt'])})"
         ),
         stale=True,
     ),

@@ -22,13 +22,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from .facts.packaging import apt_files, held_patterns, installed_packages
+from .facts.packaging import apt_files, installed_packages
 from .files import make_folder, remove, replace_text
 from .host import PATH, Completed, Host
 from .package_failures import Context, explain, last_words, may_be_stale, recognise
 from .packages import (
     MANAGED,
-    RPM_FORMAT,
     Compare,
     Package,
     Pin,
@@ -40,15 +39,13 @@ from .packages import (
     compare_rpm,
     contradictions,
     deb822,
-    is_pattern,
+    is_older,
     matches,
     newest,
     parse_locks,
     parse_madison,
     parse_removed,
-    parse_rpm,
     preferences,
-    with_holds,
     yum_repo,
 )
 
@@ -155,6 +152,7 @@ class Manager:
     name = ""
     compare: Compare = staticmethod(compare_rpm)
     locks: tuple[str, ...] = ()
+    log = LOG
 
     def __init__(self, host: Host, request: Request) -> None:
         self.host = host
@@ -164,7 +162,13 @@ class Manager:
     # What there is
 
     def installed(self) -> dict[str, Package]:
-        raise NotImplementedError
+        """Every package of the node. rpm's own patterns are no help: they know no versions, and [!c] means ! or c."""
+        try:
+            return installed_packages(self.host, self.name)
+        except OSError as error:
+            raise PackageError(
+                f"{self.request.name}: what is installed on this node cannot be read: {error}. Nothing was changed."
+            ) from None
 
     def interrupted(self) -> list[str]:
         """What an interrupted transaction left, beside packages in a broken state."""
@@ -248,8 +252,9 @@ class Manager:
             url=repository.url if repository else "",
             url_variable=repository.url_variable if repository else "",
             now=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-            log_path=LOG,
+            log_path=self.log,
             skew_seconds=self.skew_seconds,
+            manager=self.name,
         )
 
     def fail(self, answer: Completed) -> PackageError:
@@ -257,15 +262,8 @@ class Manager:
 
     def logged(self, *argv: str, timeout_seconds: float, killable: bool) -> Completed:
         """Run a command into the log. One that must not be killed is left to end by itself when the time is up."""
-        make_folder(os.path.dirname(LOG), 0o750)
-        with contextlib.suppress(OSError):
-            if os.lstat(LOG).st_size > LOG_LIMIT:
-                os.replace(LOG, f"{LOG}.1")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(LOG, flags, 0o640)
+        descriptor = self._open_log(" ".join(argv))
         try:
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            os.write(descriptor, f"\n=== {stamp} {self.request.name}: {' '.join(argv)}\n".encode())
             start = os.fstat(descriptor).st_size
             try:
                 process = subprocess.Popen(
@@ -285,7 +283,7 @@ class Manager:
                     raise PackageError(
                         f"{self.request.name}: {' '.join(argv[:4])} … has run for {timeout_seconds:.0f} s "
                         f"(`timeout_seconds`) and goes on as pid {process.pid}: to kill it would leave packages "
-                        f"half-installed. Its progress: tail -f {LOG}. Run again when it is done."
+                        f"half-installed. Its progress: tail -f {self.log}. Run again when it is done."
                     ) from None
                 rc = 124
                 for order in (signal.SIGTERM, signal.SIGKILL):
@@ -296,17 +294,40 @@ class Manager:
                         break
         finally:
             os.close(descriptor)
-        with open(LOG, "rb") as file:
+        with open(self.log, "rb") as file:
             file.seek(start)
             output = file.read().decode(errors="replace")
         return Completed(rc, output, "")
+
+    def _open_log(self, command: str) -> int:
+        """The log, with a line that says what is run now. Raises ``PackageError`` where it cannot be written."""
+        make_folder(os.path.dirname(self.log), 0o750)
+        with contextlib.suppress(OSError):
+            if os.lstat(self.log).st_size > LOG_LIMIT:
+                os.replace(self.log, f"{self.log}.1")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        try:
+            descriptor = os.open(self.log, flags, 0o640)
+            try:
+                os.write(descriptor, f"\n=== {stamp} {self.request.name}: {command}\n".encode())
+            except OSError:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise PackageError(
+                f"{self.request.name}: {self.log}, where the package manager's words go, cannot be written "
+                f"({error.strerror}), so it was not started: `{command}`. Free space under /var/log, or see who keeps "
+                "the file from being written, then run again."
+            ) from None
+        return descriptor
 
     def too_slow(self, what: str, seconds: float) -> PackageError:
         context = self.context()
         return PackageError(
             f"{self.request.name}: {what} from {context.url or 'the repositories'} was not done within {seconds:.0f} s "
             f"and was stopped; nothing was installed. The server or the way to it is too slow: {context.elsewhere}. "
-            f"Its whole output: {LOG}."
+            f"Its whole output: {self.log}."
         )
 
 
@@ -352,9 +373,6 @@ class Apt(Manager):
         "/var/lib/apt/lists/lock",
         "/var/cache/apt/archives/lock",
     )
-
-    def installed(self) -> dict[str, Package]:
-        return installed_packages(self.host, "apt")
 
     def interrupted(self) -> list[str]:
         return self.host.glob("/var/lib/dpkg/updates/[0-9]*")
@@ -597,16 +615,6 @@ class Dnf(Manager):
     )
     versionlock = "/etc/dnf/plugins/versionlock.list"
 
-    def installed(self) -> dict[str, Package]:
-        names = [item.name for item in self.request.wanted]
-        asked = [*names, *self.request.absent, *self.request.hold_also]
-        if not asked:
-            return {}
-        answer = self.host.run("rpm", "-qa", "--qf", RPM_FORMAT, *asked, timeout_seconds=60)
-        if not answer.ok:
-            raise PackageError(f"{self.request.name}: rpm -qa: {last_words(answer.err or answer.out)}")
-        return with_holds(parse_rpm(answer.out), held_patterns(self.host))
-
     def holder(self) -> tuple[str, str] | None:
         for path in self.pid_files:
             pid = self.host.line(path)
@@ -678,8 +686,8 @@ class Dnf(Manager):
                 raise self.fail(answer)
         older, newer = [], []
         for step in plan.install:
-            down = step.before and step.version and not is_pattern(step.version)
-            (older if down and compare_rpm(step.version, step.before or "") < 0 else newer).append(step)
+            down = step.before and step.version and is_older(step.version, step.before, compare_rpm)
+            (older if down else newer).append(step)
         early, late = [step for step in newer if step.first], [step for step in newer if not step.first]
         for order, steps in (
             ("install", early),
@@ -698,7 +706,7 @@ class Dnf(Manager):
     def hold(self, names: Sequence[str]) -> None:
         if self.request.repository is not None:
             return  # the repository's file does it
-        if not self.host.exists(self.versionlock) and not self.host.exists("/etc/dnf/versionlock.toml"):
+        if not self.host.which("dnf5") and not self.host.exists(self.versionlock):  # dnf 5 brings it along
             raise PackageError(
                 f"{self.request.name}: {', '.join(names)} come from the distribution's own repositories, which can "
                 "only be held by dnf's versionlock plugin, and that is not installed. dnf install "
@@ -720,9 +728,6 @@ class Pacman(Manager):
     name = "pacman"
     database_lock = "/var/lib/pacman/db.lck"
     include = "Include = /etc/pacman.d/gpunode/*.conf"
-
-    def installed(self) -> dict[str, Package]:
-        return installed_packages(self.host, "pacman")
 
     def holder(self) -> tuple[str, str] | None:
         if not self.host.exists(self.database_lock):

@@ -9,6 +9,7 @@ read: its files are then put back as they were. A run that finds all as wanted r
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -17,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .facts.packaging import refuses_sha1
-from .files import WriteError, move_aside, printable, read_text, remove, replace_text
+from .files import WriteError, difference, move_aside, read_text, remove, replace_text
 from .host import Host
 from .openpgp import WEAK_HASHES, Key, OpenPgpError, armoured, read_keys, spaced
+from .ownership import Ledger
 from .package_managers import (
-    LOG,
     MANAGERS,
     Manager,
     PackageError,
@@ -29,6 +30,14 @@ from .package_managers import (
     close_journal,
     journal,
     open_journal,
+)
+from .package_ownership import (
+    ledger_of,
+    remember_end,
+    remember_files,
+    remember_holds,
+    remember_start,
+    unshield,
 )
 from .packages import Package, Plan, Repository, decide
 
@@ -50,6 +59,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     diff: list[dict[str, str]] = field(default_factory=list)
     reboot_hint: str = ""
+    stays: list[str] = field(default_factory=list)
 
 
 def check(request: Request) -> None:
@@ -236,15 +246,18 @@ def write(files: Sequence[File]) -> None:
 
 
 def put_back(files: Sequence[File], aside: Mapping[str, str]) -> None:
+    """As they were before. What cannot be put back hides neither the rest nor the reason why all this is done."""
     for file in files:
-        if not file.changed:
-            continue
-        if file.before is None:
-            remove(file.path)
-        else:
-            replace_text(file.path, file.before)
+        with contextlib.suppress(WriteError):
+            if not file.changed:
+                continue
+            if file.before is None:
+                remove(file.path)
+            else:
+                replace_text(file.path, file.before)
     for path, moved in aside.items():
-        os.rename(moved, path)
+        with contextlib.suppress(OSError):
+            os.rename(moved, path)
 
 
 # --- All of it ---------------------------------------------------------------------------------------------------
@@ -265,7 +278,12 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
         if problems:
             raise PackageError(f"{request.name}: {'; '.join(problems)}. Nothing was changed.")
 
+    ledger = ledger_of(request.name, manager.host)
+    if not check_mode:
+        unshield(manager.host, ledger.fact("shielded", []))  # a removal that was killed
     installed = manager.installed()
+    if not check_mode and not any(package.broken for package in installed.values()):
+        remember_end(ledger, manager)  # an installation that was killed, and has ended since
     plan = plan_for(manager, installed)
     if plan.problems:
         raise PackageError(f"{request.name}: {' '.join(plan.problems)} Nothing was changed.")
@@ -308,6 +326,10 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
             raise PackageError(_broken(manager, still))
 
     moved: dict[str, str] = {}
+    known = ledger.exists
+    owned = [(file.path, file.after, 0o644 if file.before is None else None) for file in files if file.changed]
+    if owned or aside:
+        remember_files(ledger, owned, aside)
     try:
         for path in aside:
             moved[path] = move_aside(path, ".disabled")
@@ -316,13 +338,17 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
             manager.refresh()
     except (PackageError, WriteError, OSError):
         put_back(files, moved)
+        if not known:
+            ledger.forget()
         raise
 
     try:
-        after = _transact(manager, plan, installed)
+        after = _transact(manager, plan, installed, ledger)
     except PackageError:
         if manager.installed() == installed:  # refused before anything was installed: leave no trace of the attempt
             put_back(files, moved)
+            if not known:
+                ledger.forget()
         raise
     outcome.reboot_hint = reboot_hint(manager.host)
     _tell(plan, files, aside, installed, after, outcome)
@@ -344,22 +370,26 @@ def _with_key(files: Sequence[File], request: Request, fetch: Fetch, now: float,
     return [File(file.path, file.before, text if file.after is None else file.after) for file in files], warning
 
 
-def _transact(manager: Manager, plan: Plan, installed: Mapping[str, Package]) -> dict[str, Package]:
+def _transact(manager: Manager, plan: Plan, installed: Mapping[str, Package], ledger: Ledger) -> dict[str, Package]:
     """Install, then hold. The journal stands exactly as long as something may lie half-done."""
     request = manager.request
     if plan.transacts:
+        remember_start(ledger, manager, plan)
         open_journal(request.name, [step.name for step in (*plan.install, *plan.reinstall)])
         try:
             manager.transact(plan, installed)
         finally:
             if not any(package.broken for package in manager.installed().values()) and not manager.interrupted():
+                remember_end(ledger, manager)
                 close_journal()
     elif journal() is not None:
         close_journal()
     after = manager.installed()
     rest = plan_for(manager, after)
     if rest.transacts:
-        raise PackageError(f"{request.name}: {_undone(rest)} The package manager said all was well; see {LOG}.")
+        raise PackageError(f"{request.name}: {_undone(rest)} The package manager said all was well; see {manager.log}.")
+    if rest.hold or rest.release or (plan.transacts and request.streams):
+        remember_holds(ledger, rest.hold, rest.release, request.streams)
     if rest.hold:
         manager.hold(rest.hold)
     if rest.release:
@@ -403,8 +433,8 @@ def _predict(
     key_url = request.repository.key_url if request.repository else ""
     for file in changed:
         unknown = f"(the key at {key_url}, once its fingerprint is checked)\n"
-        outcome.diff.append(_file_diff(file.path, file.before, unknown if file.after is None else file.after))
-    outcome.diff += [_file_diff(path, read_text(path), "") for path in aside]
+        outcome.diff.append(difference(file.path, file.before, unknown if file.after is None else file.after))
+    outcome.diff += [difference(path, read_text(path), "") for path in aside]
     outcome.diff += _package_diff(installed, _foreseen(plan, versions, installed))
 
 
@@ -442,18 +472,9 @@ def _tell(
     ]
     outcome.held = [name for name, item in after.items() if item.held and not (name in before and before[name].held)]
     outcome.released = [name for name, item in before.items() if item.held and name in after and not after[name].held]
-    outcome.diff = [_file_diff(file.path, file.before, file.after) for file in files if file.changed]
-    outcome.diff += [_file_diff(path, f"{path}\n", f"{path}.disabled\n") for path in aside]
+    outcome.diff = [difference(file.path, file.before, file.after) for file in files if file.changed]
+    outcome.diff += [difference(path, f"{path}\n", f"{path}.disabled\n") for path in aside]
     outcome.diff += _package_diff(before, after)
-
-
-def _file_diff(path: str, before: str | None, after: str | None) -> dict[str, str]:
-    return {
-        "before_header": path,
-        "after_header": path,
-        "before": printable(before),
-        "after": printable(after),
-    }
 
 
 def _package_diff(before: Mapping[str, Package], after: Mapping[str, Package]) -> list[dict[str, str]]:
@@ -467,14 +488,7 @@ def _package_diff(before: Mapping[str, Package], after: Mapping[str, Package]) -
     unlike = sorted(name for name in {*before, *after} if line(before.get(name)) != line(after.get(name)))
     if not unlike:
         return []
-    return [
-        {
-            "before_header": "packages",
-            "after_header": "packages",
-            "before": lines(before, unlike),
-            "after": lines(after, unlike),
-        }
-    ]
+    return [difference("packages", lines(before, unlike), lines(after, unlike))]
 
 
 def reboot_hint(host: Host) -> str:

@@ -272,6 +272,20 @@ def matches(version: str, wanted: str) -> bool:
     return any(form == wanted or fnmatchcase(form, wanted) for form in forms)
 
 
+def is_older(wanted: str, version: str, compare: Compare) -> bool:
+    """Whether all that ``wanted`` can mean is older than ``version``.
+
+    An epoch that it leaves out is not compared, and of a pattern only the parts before the first open one are.
+    """
+    here = version if ":" in wanted else _split_epoch(version)[1]
+    known = wanted
+    if is_pattern(wanted):
+        known = re.match(r"(.*(?=[.-]))?", re.split(r"[*?\[]", wanted)[0]).group()  # type: ignore[union-attr]
+        if not known or re.match(rf"{re.escape(known)}(?![0-9A-Za-z])", here):
+            return False
+    return compare(known, here) < 0
+
+
 def newest(versions: Iterable[str], wanted: str, compare: Compare) -> str | None:
     """The newest of the versions that match; None where none does."""
     best: str | None = None
@@ -386,7 +400,7 @@ def _forbidden(item: Wanted, package: Package, compare: Compare) -> str:
     """Why a package may not change to what is wanted; empty where it may."""
     if package.held:
         return "held, and a held package is never changed unasked"
-    if not is_pattern(item.version) and compare(item.version, package.version) < 0:
+    if is_older(item.version, package.version, compare):
         return "newer than what is wanted, and a package is never downgraded unasked"
     return ""
 

@@ -28,6 +28,7 @@ from .checks.reading import (
     text,
 )
 from .node import look_up
+from .nvidia_repository import FOLDERS, nvidia_repository
 
 Facts = Mapping[str, Any]
 Choices = Mapping[str, Any]
@@ -255,8 +256,10 @@ def driver_unfit(facts: Facts, choices: Choices) -> Iterator[dict[str, str]]:
 def secure_boot(facts: Facts, choices: Choices) -> Iterator[dict[str, str]]:
     if text(facts, "os.secure_boot") != "enabled" or not _installs_driver(facts, choices):
         return
+    signs = text(facts, "os.id") == "ubuntu" and _chosen(choices, "driver_source") == "distribution"
     if (
-        _chosen(choices, "secure_boot", "refuse") == "prepared"
+        signs
+        or _chosen(choices, "secure_boot", "refuse") == "prepared"
         or look_up(facts, "driver.installed_module.signed") is True
     ):
         return
@@ -269,9 +272,9 @@ def secure_boot(facts: Facts, choices: Choices) -> Iterator[dict[str, str]]:
         "secure-boot-unsigned",
         f"Secure Boot is enabled, and the NVIDIA kernel module {state}: the kernel will refuse to load it.",
         "/sys/firmware/efi/efivars/SecureBoot-*",
-        "Enrol a machine owner key (mokutil --import <key>.der, reboot, confirm on the console), or use the"
-        " distribution's signed modules, then set preflight_secure_boot to prepared; or disable Secure Boot in"
-        " the firmware.",
+        "On Ubuntu, take the modules that Canonical signs: nvidia_driver_source: distribution. Or enrol DKMS's key"
+        " (dkms generate_mok; mokutil --import /var/lib/dkms/mok.pub; reboot and confirm on the console) and set"
+        " nvidia_driver_secure_boot to enrolled. Or turn Secure Boot off in the firmware.",
     )
 
 
@@ -300,12 +303,18 @@ def _installs_driver(facts: Facts, choices: Choices) -> bool:
     return loaded is None or (wanted is not None and loaded != wanted)
 
 
+def _builds_module(facts: Facts, choices: Choices) -> bool:
+    """Whether the module is built on the node, by DKMS: Ubuntu signs its own, RPM Fusion's akmods see to themselves."""
+    own = _chosen(choices, "driver_source", "nvidia") == "distribution"
+    return not own or (text(facts, "os.family") == "debian" and text(facts, "os.id") != "ubuntu")
+
+
 def headers_needed(facts: Facts, choices: Choices) -> str | None:
     """The package with the running kernel's headers, where they are missing and a driver is to be built."""
-    if not _installs_driver(facts, choices) or not is_false(facts, "kernel.headers.present"):
+    if not _installs_driver(facts, choices) or not _builds_module(facts, choices):
         return None
     release, family = text(facts, "os.kernel"), text(facts, "os.family")
-    if not release or not re.fullmatch(r"[\w.+~-]+", release):
+    if not is_false(facts, "kernel.headers.present") or not re.fullmatch(r"[\w.+~-]+", release):
         return None
     return {
         "debian": f"linux-headers-{release}",
@@ -314,20 +323,67 @@ def headers_needed(facts: Facts, choices: Choices) -> str | None:
     }.get(family)
 
 
-def headers_question(facts: Facts, choices: Choices) -> list[str]:
+def dkms_needed(facts: Facts, choices: Choices) -> str | None:
+    """Red Hat and its kin have no DKMS of their own: it comes from EPEL."""
+    if text(facts, "os.family") != "redhat" or not _installs_driver(facts, choices):
+        return None
+    there = "dkms" in mappings(facts, "packages.installed") or not looked_at(facts, "packages")
+    return "dkms" if _builds_module(facts, choices) and not there else None
+
+
+def driver_needed(facts: Facts, choices: Choices) -> str | None:
+    """The driver's own package, where the distribution has one branch only, or has it in a part that may be off."""
+    if not _installs_driver(facts, choices):
+        return None
+    if text(facts, "os.family") == "arch":
+        return "nvidia-open-dkms"
+    if _chosen(choices, "driver_source") != "distribution" or text(facts, "os.id") != "debian":
+        return None
+    flavour = _chosen(choices, "driver_flavour", "auto")
+    if flavour == "auto":
+        flavour = text(facts, "gpus.flavour.value") or "open"
+    return "nvidia-kernel-dkms" if flavour == "proprietary" else "nvidia-open-kernel-dkms"
+
+
+def packages_question(facts: Facts, choices: Choices) -> list[str]:
     """The command that asks the package manager for them; empty where there is nothing to ask. It only reads."""
-    package, manager = headers_needed(facts, choices), text(facts, "os.package_manager")
-    if package and manager == "apt":
-        return ["apt-cache", "policy", package, "base-files"]
-    if package and manager in ("dnf", "yum"):
-        return [manager, "--quiet", "--cacheonly", "list", package]
+    asked = [needed(facts, choices) for needed in (headers_needed, dkms_needed, driver_needed)]
+    packages, manager = [name for name in asked if name], text(facts, "os.package_manager")
+    if packages and manager == "apt":
+        return ["apt-cache", "policy", *packages, "base-files"]
+    if packages and manager in ("dnf", "yum"):
+        return [manager, "--quiet", "--cacheonly", "list", *packages]
+    if packages and manager == "pacman":
+        return ["pacman", "-Si", *packages]
     return []
+
+
+def offered(package: str, answer: Any) -> str | None:
+    """The version of a package that a repository offers; empty where none does, None where that is not known."""
+    if not isinstance(answer, Mapping):
+        return None
+    rc, out = answer.get("rc"), str(answer.get("stdout") or "")
+    if "Candidate:" in out:
+        blocks = {block.split(":")[0].strip(): block for block in re.split(r"\n(?=\S)", out.strip()) if block}
+        candidate = re.search(r"Candidate:\s*(\S+)", blocks.get(package, ""))
+        if candidate and candidate.group(1) != "(none)":
+            return candidate.group(1)
+        lists_there = re.search(r"^\s+\d+ (?!/var/lib/dpkg)\S+", blocks.get("base-files", ""), re.MULTILINE)
+        return "" if lists_there else None
+    if re.search(r"^Repository\s*:", out, re.MULTILINE):
+        stanzas = re.findall(r"^Name\s*:\s*(\S+)\nVersion\s*:\s*(\S+)", out, re.MULTILINE)
+        return dict(stanzas).get(package)
+    if rc == 0:
+        for name, version in re.findall(r"^(\S+)\.\w+\s+(\S+)\s+\S+\s*$", out, re.MULTILINE):
+            if package == name or package.startswith(f"{name}-{version.split(':')[-1]}"):
+                return version
+        return "" if re.search(r"^(?:Available|Installed) [Pp]ackages", out, re.MULTILINE) else None
+    return "" if rc == 1 and "No matching" in f"{out}{answer.get('stderr') or ''}" else None
 
 
 def headers_unavailable(facts: Facts, choices: Choices) -> Iterator[dict[str, str]]:
     package = headers_needed(facts, choices)
-    answer = choices.get("headers_answer")
-    if not package or not isinstance(answer, Mapping) or not headers_refused(package, answer):
+    if not package or offered(package, choices.get("packages_answer")) != "":
         return
     kernel = text(facts, "os.kernel")
     newer = [item for item in names(facts, "kernel.releases") if item != kernel]
@@ -342,15 +398,111 @@ def headers_unavailable(facts: Facts, choices: Choices) -> Iterator[dict[str, st
     )
 
 
-def headers_refused(package: str, answer: Mapping[str, Any]) -> bool:
-    """Whether the package manager knows its repositories and says that none has the package. Unknown is no refusal."""
-    rc, out = answer.get("rc"), str(answer.get("stdout") or "")
-    if "Candidate:" in out or package.startswith("linux-headers-"):
-        blocks = {block.split(":")[0].strip(): block for block in re.split(r"\n(?=\S)", out.strip()) if block}
-        lists_there = re.search(r"^\s+\d+ (?!/var/lib/dpkg)\S+", blocks.get("base-files", ""), re.MULTILINE) is not None
-        candidate = re.search(r"Candidate:\s*(\S+)", blocks.get(package, ""))
-        return lists_there and (candidate is None or candidate.group(1) == "(none)")
-    return isinstance(rc, int) and rc == 1 and "No matching" in f"{out}{answer.get('stderr') or ''}"
+def dkms_unavailable(facts: Facts, choices: Choices) -> Iterator[dict[str, str]]:
+    package = dkms_needed(facts, choices)
+    if not package or offered(package, choices.get("packages_answer")) != "":
+        return
+    major = text(facts, "os.version").split(".")[0]
+    epel = {
+        "rhel": f"dnf install https://dl.fedoraproject.org/pub/epel/epel-release-latest-{major}.noarch.rpm",
+        "ol": f"dnf install oracle-epel-release-el{major}",
+    }.get(text(facts, "os.id"), "dnf install epel-release")
+    builder = {
+        "rhel": f"subscription-manager repos --enable codeready-builder-for-rhel-{major}-$(arch)-rpms",
+        "ol": f"dnf config-manager --set-enabled ol{major}_codeready_builder",
+    }.get(text(facts, "os.id"), f"dnf config-manager --set-enabled {'powertools' if major == '8' else 'crb'}")
+    yield reason(
+        "dkms-unavailable",
+        "NVIDIA's packages build the kernel modules with dkms, which is neither installed nor offered by any repository"
+        " of this node: on Red Hat and its kin it comes from EPEL.",
+        "/etc/yum.repos.d",
+        f"Enable EPEL and what it builds on: {epel}; {builder}; dnf makecache. Or name mirrors of both there.",
+    )
+
+
+def driver_not_offered(facts: Facts, choices: Choices) -> Iterator[dict[str, str]]:
+    """Where the distribution decides what there is: whether it is there, and of the branch that was asked for."""
+    package = driver_needed(facts, choices)
+    version = offered(package, choices.get("packages_answer")) if package else None
+    if version == "":
+        yield reason(
+            "driver-unavailable",
+            f"The distribution's own driver is chosen, but apt knows no {package}: it lies in contrib, non-free and"
+            " non-free-firmware.",
+            "/etc/apt/sources.list, /etc/apt/sources.list.d",
+            "Add these components beside main and run apt-get update; or set nvidia_driver_source to nvidia.",
+        )
+    wanted = branch_of(_chosen(choices, "driver_version")) or branch_of(_chosen(choices, "driver_branch"))
+    found = branch_of(version.split(":")[-1]) if version else None
+    if found is not None and wanted is not None and found != wanted:
+        yield reason(
+            "branch-unavailable",
+            f"Driver branch {wanted:g} is chosen, but the distribution has only {package} {version}.",
+            "driver branch (gpunode_driver_branch)",
+            f'Set it to "{found:g}", or to "" for whichever there is.'
+            + ("" if text(facts, "os.family") == "arch" else " Or set nvidia_driver_source to nvidia."),
+        )
+
+
+def repository_unknown(facts: Facts, choices: Choices) -> Iterator[dict[str, str]]:
+    """Which of NVIDIA's repositories is for this system, and which key signs it, unless the site says so itself."""
+    managed = _chosen(choices, "driver", "managed") == "managed" and truth(choices.get("gpu"), True)
+    from_nvidia = _chosen(choices, "driver_source", "nvidia") == "nvidia" and text(facts, "os.family") != "arch"
+    if not managed or not from_nvidia or not _gpus(facts) or not looked_at(facts, "os"):
+        return
+    known = nvidia_repository(look_up(facts, "os"))
+    url, key_url = _chosen(choices, "driver_repository_url"), _chosen(choices, "driver_repository_key_url")
+    system = text(facts, "os.name") or text(facts, "os.id") or "this system"
+    if not known["folder"] and not (url and key_url):
+        if any(system_unsupported(facts, choices)):
+            return  # said already
+        yield reason(
+            "driver-repository-unknown",
+            f"Which of NVIDIA's repositories is for {system}, and which key signs it, is not known here; known are"
+            f" {', '.join(FOLDERS)}.",
+            "nvidia_driver_repository_url, nvidia_driver_repository_key_url",
+            "Set both, with nvidia_driver_repository_key_fingerprints; or set nvidia_driver_source to distribution.",
+        )
+    elif not known["fingerprints"] and not key_url and not choices.get("driver_repository_key_fingerprints"):
+        yield reason(
+            "driver-key-unpublished",
+            f"NVIDIA signs {known['folder']} with the key {known['key']}, whose fingerprint it has not published: a"
+            " wrong key could not be told from it.",
+            "nvidia_driver_repository_key_fingerprints",
+            f"Look at the key yourself ({known['folder']}/{known['key']}.pub; gpg --show-keys) and name its"
+            " fingerprint there; or, to trust whoever answers at an address, name that address in"
+            " nvidia_driver_repository_key_url.",
+        )
+
+
+def other_runtime(facts: Facts, choices: Choices) -> Iterator[dict[str, str]]:
+    """Docker's packages and the distribution's exclude each other: neither is taken away unasked."""
+    runtime, family = _chosen(choices, "runtime"), text(facts, "os.family")
+    if runtime not in ("containerd", "docker") or _chosen(choices, "kubernetes", "none") == "k3s":
+        return
+    if family not in ("debian", "redhat", "fedora"):
+        return
+    upstream = family == "redhat" or _chosen(choices, "runtime_source", "upstream") == "upstream"
+    theirs = ("containerd", "docker.io", "moby-engine") if upstream else ("containerd.io", "docker-ce")
+    if upstream and family == "debian":
+        theirs = (*theirs, "runc")
+    installed = mappings(facts, "packages.installed")
+    found = [name for name in theirs if name in installed]
+    if not found:
+        return
+    remove = "apt-get remove" if family == "debian" else "dnf remove"
+    keep = "" if family == "redhat" else f"Set {runtime}_source to {'distribution' if upstream else 'upstream'} to keep"
+    keep = f"{keep} what is there. Or drain" if keep else "Drain"
+    ours = "Docker's containerd.io" if upstream else "The distribution's containerd"
+    told = [" ".join((name, text(installed[name], "version"))).strip() for name in found]
+    yield reason(
+        "other-runtime-installed",
+        f"Installed: {', '.join(told)}. {ours},"
+        f" which {runtime} is to come with, cannot be installed beside {'it' if len(found) == 1 else 'them'}.",
+        "the packages of the node",
+        f"{keep} the node and take it away yourself: {remove} {' '.join(found)}. Images and containers stay in"
+        " /var/lib/containerd and /var/lib/docker.",
+    )
 
 
 def disk_too_small(facts: Facts, choices: Choices) -> Iterator[dict[str, str]]:
@@ -487,9 +639,13 @@ REASONS = (
     disk_too_small,
     gpu_missing,
     driver_unfit,
+    repository_unknown,
+    driver_not_offered,
     secure_boot,
     headers_unavailable,
+    dkms_unavailable,
     nouveau_in_the_way,
+    other_runtime,
     cgroup_v1,
     minors_apart,
     hostname_unfit,

@@ -727,8 +727,10 @@ def not_in_force(wanted: Mapping[str, Any], effective: Mapping[str, Any]) -> lis
 # --- Docker ----------------------------------------------------------------------------------------------------------
 
 
-def docker_settings(settings: Mapping[str, Any], docker: Version) -> dict[str, Any]:
-    """Neutral settings as keys of daemon.json."""
+def docker_settings(
+    settings: Mapping[str, Any], docker: Version, current: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Neutral settings as keys of daemon.json. ``current`` is what stands there now."""
     tree: dict[str, Any] = {}
     driver = settings.get("cgroup_driver")
     if driver:
@@ -738,9 +740,10 @@ def docker_settings(settings: Mapping[str, Any], docker: Version) -> dict[str, A
     mirrors = (settings.get("registry_mirrors") or {}).get("docker.io")
     if mirrors:
         tree["registry-mirrors"] = [mirrors] if isinstance(mirrors, str) else list(mirrors)
-    # 25 to 28.2 know the feature and have it off; newer ones have it on; older ones do not know it.
+    # 25 to 28.2 know the feature and have it off; newer ones have it on unless told; older ones do not know it.
     wanted = settings.get("cdi")
-    if wanted is not None and docker and docker >= (25,) and (wanted is False or docker < (28, 3)):
+    told_off = at(current or {}, ("features", "cdi")) is False
+    if wanted is not None and docker and docker >= (25,) and (wanted is False or docker < (28, 3) or told_off):
         tree["features"] = {"cdi": wanted}
     return tree
 

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .facts.kubernetes import command_line, environment_file, service_settings, unit_files, words
 from .host import Host
 from .toml import Document, TomlError, parse
+from .unit_files import command_line, environment, unit_files
 
 Problem = dict  # path, line (or None), text
 
@@ -99,24 +99,8 @@ def _from(value: Any, source: str) -> Said:
 def service(host: Host, *units: str) -> Service:
     """The first of these units that exists; an empty one under the first name where none does."""
     unit = next((name for name in units if unit_files(host, name)), units[0])
-    environment: dict[str, Said] = {}
-    files: list[str] = []
-    for path in unit_files(host, unit):
-        for line, key, value in service_settings(host.text(path) or ""):
-            if key == "Environment":
-                if not value:
-                    environment.clear()
-                for word in words(value):
-                    name, equals, content = word.partition("=")
-                    if equals:
-                        environment[name] = Said(content, path, line)
-            elif key == "EnvironmentFile":
-                files = [*files, value.lstrip("-")] if value else []
-    for pattern in files:
-        for path in host.glob(pattern) if re.search(r"[*?[]", pattern) else [pattern]:
-            for name, (content, line) in environment_file(host.text(path) or "").items():
-                environment[name] = Said(content, path, line)
-    return Service(unit, tuple(command_line(host, unit)), environment)
+    variables = {name: _from(value, source) for name, (value, source) in environment(host, unit).items()}
+    return Service(unit, tuple(command_line(host, unit)), variables)
 
 
 # ---------------------------------------------------------------- TOML files

@@ -73,6 +73,10 @@ class Unit:
         """Have it started at boot. Raises ``UnitError``."""
         self._systemctl("enable", self.name, timeout_seconds=60.0)
 
+    def disable(self) -> None:
+        """Have it not started at boot. Raises ``UnitError``."""
+        self._systemctl("disable", self.name, timeout_seconds=60.0)
+
     def stop(self) -> None:
         self._systemctl("stop", self.name, "--no-block")
 

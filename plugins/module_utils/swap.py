@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from . import files, fstab
 from .host import Completed, Host, Run, run_command
+from .ownership import Ledger
 
 LAYERS = ("live", "fstab", "units", "zram", "cron")
 
@@ -59,6 +60,7 @@ ZRAM_CONFIGURATION = (
     "/etc/default/zramd",
 )
 
+LEDGER = "swap"
 CRON_FILE = "/etc/cron.d/gpunode-swapoff"
 CRON_TEXT = """\
 # Written by gpunode.ready, module swap: whatever turned swap on during boot, it goes off again.
@@ -258,8 +260,9 @@ def _literal(pattern: str, name: str) -> str:
 
 def _area_of(unit: str) -> str:
     """The path that a swap unit is named after, as systemd-escape(1) --path writes it."""
-    path = unit[: -len(".swap")].replace("-", "/")
-    return "/" + re.sub(r"\\x([0-9a-fA-F]{2})", lambda found: chr(int(found.group(1), 16)), path)
+    path = unit[: -len(".swap")].replace("-", "/").encode("utf-8", "surrogateescape")
+    plain = re.sub(rb"\\x([0-9a-fA-F]{2})", lambda found: bytes([int(found.group(1), 16)]), path)
+    return "/" + plain.decode("utf-8", "surrogateescape")
 
 
 def _unescape(text: str) -> str:
@@ -353,6 +356,10 @@ def apply(host: Host, todo: Plan, run: Run = run_command, look_again: Callable[[
     problems: list[str] = []
     moved: list[str] = []
     backup = None
+    try:
+        _own(host, todo)
+    except files.WriteError as error:
+        return Done(problems=(f"{error} Nothing was changed.",))
 
     def attempt(action: Callable[[], None]) -> None:
         try:
@@ -390,6 +397,22 @@ def apply(host: Host, todo: Plan, run: Run = run_command, look_again: Callable[[
             paths = ", ".join(area.path for area in still)
             problems.append(f"Swap is still on (/proc/swaps lists {paths}): something turned it on again meanwhile.")
     return Done(backup, tuple(moved), tuple(problems))
+
+
+def _own(host: Host, todo: Plan) -> None:
+    """Write down, before it is done, what is ours from now on."""
+    ledger = Ledger(LEDGER, host.path)
+    if todo.fstab.changed:
+        ledger.note(fstab.FSTAB, text=todo.fstab.after, follow=True)
+    if todo.cron.changed:
+        ledger.note(CRON_FILE, text=todo.cron.after, mode=0o644)
+    for path in (*todo.mask_units, *todo.mask_zram):
+        ledger.note(path, link=MASK)
+    ledger.replace(
+        live=list(dict.fromkeys([*ledger.fact("live", []), *todo.swapoff])) or None,
+        stopped=list(dict.fromkeys([*ledger.fact("stopped", []), *todo.stop])) or None,
+    )
+    ledger.save()
 
 
 def _write_cron(host: Host, text: str) -> None:

@@ -7,21 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 PROPERTIES = ("Id", "Names", "LoadState", "UnitFileState", "ActiveState", "NeedDaemonReload")
-ENABLED = ("enabled", "enabled-runtime", "static", "alias", "indirect", "generated")
-SWITCHED_OFF = ("disabled", "masked", "masked-runtime", "", "static", "alias", "indirect", "generated", "not-found")
+# `enabled-runtime` ends with this boot, so it is neither enabled nor in need of being disabled.
+ENABLED = ("enabled", "static", "alias", "indirect", "generated")
+SWITCHED_OFF = (
+    "disabled",
+    "masked",
+    "masked-runtime",
+    "enabled-runtime",
+    "",
+    "static",
+    "alias",
+    "indirect",
+    "generated",
+    "not-found",
+)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps, in this order."""
+    """The steps, in this order: systemd disables no unit whose file is gone."""
 
-    write: tuple[str, ...] = ()
-    remove: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
     reload: bool = False
     enable: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
@@ -31,6 +42,19 @@ class Plan:
     def changed(self) -> bool:
         steps = (self.write, self.remove, self.stop, self.disable, self.enable, self.start, self.restart)
         return any(steps)
+
+    def before_files(self) -> list[list[str]]:
+        """What systemctl is told before files are written and removed."""
+        return _orders(stop=self.stop, disable=self.disable)
+
+    def after_files(self) -> list[list[str]]:
+        """And what afterwards."""
+        reload = [["daemon-reload"]] if self.reload else []
+        return reload + _orders(enable=self.enable, start=self.start, restart=self.restart)
+
+
+def _orders(**units: tuple[str, ...]) -> list[list[str]]:
+    return [[order, *names] for order, names in units.items() if names]
 
 
 def states(text: str, units: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -55,10 +79,14 @@ def plan(
     """``contents``: path -> (text differs, mode differs); ``absent``: the paths that are there and must not be."""
     write = tuple(path for path, differs in contents.items() if any(differs))
     rewritten = {path.rsplit("/", 1)[-1] for path, (text, _mode) in contents.items() if text}
+    ours = {path.rsplit("/", 1)[-1] for path in contents}
 
     def is_now(unit: str, key: str) -> str:
         return str(state.get(unit, {}).get(key, ""))
 
+    # A run that ended between writing a file and restarting its unit leaves systemd with the old text.
+    unread = {unit for unit in started if unit in ours and is_now(unit, "NeedDaemonReload") == "yes"}
+    anew = {unit for unit in unread if is_now(unit, "ActiveState") == "active"} | rewritten
     there = [unit for unit in disabled if is_now(unit, "LoadState") not in ("not-found", "")]
     return Plan(
         write=write,
@@ -67,15 +95,6 @@ def plan(
         disable=tuple(unit for unit in there if is_now(unit, "UnitFileState") not in SWITCHED_OFF),
         reload=bool(rewritten or absent) or any(item.get("NeedDaemonReload") == "yes" for item in state.values()),
         enable=tuple(unit for unit in enabled if is_now(unit, "UnitFileState") not in ENABLED),
-        start=tuple(unit for unit in started if is_now(unit, "ActiveState") != "active" and unit not in rewritten),
-        restart=tuple(unit for unit in started if unit in rewritten),
+        start=tuple(unit for unit in started if is_now(unit, "ActiveState") != "active" and unit not in anew),
+        restart=tuple(unit for unit in started if unit in anew),
     )
-
-
-def wanted_mode(value: Any) -> int:
-    """A mode as people write it: "0644" or 0644 as YAML reads it. Raises ``ValueError``."""
-    text = str(value).strip()
-    number = int(text, 8)
-    if not 0 <= number <= 0o7777:
-        raise ValueError(text)
-    return number

@@ -21,7 +21,8 @@ options:
   state:
     description:
       - V(present) keeps the spec in place and true.
-      - V(absent) takes it away, for a node whose driver was removed. Only what C(nvidia-ctk) wrote is taken away.
+      - V(absent) takes it away, for a node whose driver was removed, and puts back the specs that were set aside for
+        it. Only what C(nvidia-ctk) wrote is taken away.
     type: str
     choices: [present, absent]
     default: present
@@ -163,7 +164,6 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cdi import (
     SPEC_DIRS,
     device_names,
     generate_arguments,
-    loaded_driver,
     read_specs,
 )
 from ansible_collections.gpunode.ready.plugins.module_utils.cdi_generate import (
@@ -174,8 +174,10 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cdi_generate import 
     plan,
     unread_by,
 )
+from ansible_collections.gpunode.ready.plugins.module_utils.driver_version import loaded_version
 from ansible_collections.gpunode.ready.plugins.module_utils.files import (
     WriteError,
+    difference,
     move_aside,
     read_text,
     remove,
@@ -183,6 +185,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.files import (
 )
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 
+ASIDE = ".gpunode-disabled"
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "output": {"type": "path", "default": "/var/run/cdi/nvidia.yaml"},
@@ -206,14 +209,15 @@ ARGUMENTS = {
 }
 
 
-def difference(path, before, after):
-    return {"before_header": path, "after_header": path, "before": before, "after": after}
-
-
 def absent(module, host, answer):
-    """Take away what nvidia-ctk wrote at the output, and nothing else."""
+    """Take away what nvidia-ctk wrote at the output, put back what was set aside for it, and nothing else."""
     output = place(answer["path"])
     specs = [spec for spec in read_specs(host, module.params["spec_dirs"]) if place(spec.path) == output]
+    aside = [
+        (path, path[: -len(ASIDE)])
+        for folder in dict.fromkeys(os.path.realpath(folder) for folder in module.params["spec_dirs"])
+        for path in host.glob(f"{folder}/*{ASIDE}")
+    ]
     for spec in specs:
         if spec.data is not None and not spec.by_nvidia:
             module.fail_json(
@@ -224,6 +228,13 @@ def absent(module, host, answer):
         answer.update(changed=True, diff=[difference(spec.path, spec.text, "")])
         if not module.check_mode:
             remove(spec.path)
+    for kept, path in aside:
+        if os.path.lexists(path) and place(path) != output:
+            continue
+        answer.update(changed=True, diff=[*answer["diff"], difference(path, "", read_text(kept))])
+        answer["written"].append(path)
+        if not module.check_mode:
+            os.rename(kept, path)
     module.exit_json(**answer)
 
 
@@ -309,7 +320,7 @@ def main() -> None:
         answer["devices"] = [name for item in generated for name in device_names(item.data)]
 
         specs = read_specs(host, module.params["spec_dirs"])
-        todo = plan(specs, generated, output, loaded_driver(host))
+        todo = plan(specs, generated, output, loaded_version(host))
         answer["kept"] = [{"path": path, "why": why} for path, why in todo.kept]
         if todo.refusal:
             module.fail_json(msg=f"{todo.refusal} Nothing was changed.", **answer)

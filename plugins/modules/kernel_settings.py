@@ -19,6 +19,15 @@ description:
     ours is named so that it is read last, and a warning names that file and line.
   - A value that the kernel refuses is not persisted. Whatever fails, the rest is done, and the failure names all of it.
 options:
+  state:
+    description:
+      - V(present) has modules loaded and sysctls set.
+      - V(absent) takes back what V(present) did under this O(name), as the next boot would have it - its files;
+        values in force that are still ours; modules that we loaded, where nothing uses them. Other options do not
+        matter then.
+    type: str
+    choices: [present, absent]
+    default: present
   name:
     description: What the drop-ins are called. Two callers with different settings need different names.
     type: str
@@ -53,6 +62,10 @@ EXAMPLES = r"""
       net.bridge.bridge-nf-call-ip6tables: 1
       net.ipv4.ip_forward: 1
 
+- name: Take it back
+  gpunode.ready.kernel_settings:
+    state: absent
+
 - name: Allow many watches, in a drop-in of its own
   gpunode.ready.kernel_settings:
     name: gpunode-watches
@@ -80,6 +93,12 @@ files:
   type: list
   elements: str
   sample: [/etc/modules-load.d/gpunode.conf, /etc/sysctl.d/99-gpunode.conf]
+unloaded:
+  description: Modules that were unloaded, or in check mode would be.
+  returned: when O(state=absent)
+  type: list
+  elements: str
+  sample: [br_netfilter, bridge, stp, llc]
 debugfs_mounted:
   description: Whether debugfs was mounted, or in check mode would be.
   returned: always
@@ -88,11 +107,11 @@ debugfs_mounted:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpunode.ready.plugins.module_utils import kernel_settings
-from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, printable
+from ansible_collections.gpunode.ready.plugins.module_utils import files, kernel_settings, kernel_settings_undo
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 
 ARGUMENTS = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "name": {"type": "str", "default": "gpunode"},
     "modules": {"type": "list", "elements": "str", "default": []},
     "sysctls": {"type": "dict", "default": {}},
@@ -102,42 +121,65 @@ ARGUMENTS = {
 
 def difference(todo: kernel_settings.Plan) -> list[dict[str, str]]:
     """The files that change, and what is in force, which no file shows."""
-    shown = [
-        {
-            "before_header": change.path,
-            "after_header": change.path,
-            "before": printable(change.before),
-            "after": printable(change.after),
-        }
-        for change in todo.files
-    ]
+    shown = [files.difference(change.path, change.before, change.after) for change in todo.files]
     if todo.load or todo.set or todo.mount_debugfs:
         after = [f"module {name}" for name in todo.load]
         after += [f"{key} = {value}" for key, _before, value in todo.set]
         after += [f"mounted {kernel_settings.DEBUGFS}"] if todo.mount_debugfs else []
         before = [f"{key} = {value}" for key, value, _after in todo.set if value is not None]
-        header = "the running kernel"
-        shown.append(
-            {
-                "before_header": header,
-                "after_header": header,
-                "before": "".join(f"{line}\n" for line in before),
-                "after": "".join(f"{line}\n" for line in after),
-            }
-        )
+        lines = ("".join(f"{line}\n" for line in side) for side in (before, after))
+        shown.append(files.difference("the running kernel", *lines))
     return shown
+
+
+def take_back(module: AnsibleModule, name: str) -> None:
+    """O(state=absent): the kernel as it would be without us."""
+    host = Host()
+    todo = kernel_settings_undo.plan(host, name)
+    for warning in todo.warnings:
+        module.warn(warning)
+    values, paths = kernel_settings_undo.shown(todo)
+    undos = [undo for undo in todo.undos if undo.changed]
+    shown = [files.difference(undo.path, undo.before.text, undo.after.text) for undo in undos]
+    before = [f"{key} = {now}" for key, now, _value in todo.set] + [f"module {name}" for name in todo.unload]
+    after = [f"{key} = {value}" for key, _now, value in todo.set]
+    if before:
+        lines = ("".join(f"{line}\n" for line in side) for side in (before, after))
+        shown.append(files.difference("the running kernel", *lines))
+    answer = {
+        "changed": todo.changed,
+        "loaded": [],
+        "unloaded": list(todo.unload),
+        "set": values,
+        "files": paths,
+        "debugfs_mounted": False,
+        "diff": shown,
+    }
+    if todo.changed and not module.check_mode:
+        problems, stay = kernel_settings_undo.apply(host, name, todo)
+        answer["unloaded"] = [item for item in todo.unload if item not in stay]
+        if stay:
+            module.warn(f"{', '.join(stay)}: loaded by us, and in use, so loaded until the next boot.")
+        if problems:
+            module.fail_json(msg=" ".join(problems), **answer)
+    module.exit_json(**answer)
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    wants = {name: value for name, value in module.params.items() if name != "state"}
     try:
-        want = kernel_settings.wanted(**module.params)
+        want = kernel_settings.wanted(**wants)
+        if module.params["state"] == "absent":
+            take_back(module, want.name)
+    except files.WriteError as error:
+        module.fail_json(msg=str(error))
     except kernel_settings.SettingError as error:
         module.fail_json(msg=f"{error}.")
     host = Host()
     try:
         todo = kernel_settings.plan(host, want)
-    except WriteError as error:
+    except files.WriteError as error:
         module.fail_json(msg=f"{error} Nothing was changed.")
     for warning in todo.warnings:
         module.warn(warning)

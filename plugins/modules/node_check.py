@@ -51,6 +51,13 @@ options:
     type: str
     choices: [fatal, degraded, never]
     default: fatal
+  look:
+    description:
+      - Whether to look at the node now. With V(false), what M(gpunode.ready.node_info) or this module saw earlier in
+        the play is judged on the controller, with no execution on the node; what was not looked at yet is looked at.
+      - V(false) is for where nothing changed since. A look is remembered in C(ansible_facts['gpunode']).
+    type: bool
+    default: true
 extends_documentation_fragment: [gpunode.ready.attributes]
 seealso:
   - module: gpunode.ready.node_info
@@ -74,6 +81,11 @@ EXAMPLES = r"""
     fail_on: never
     mute: [persistence-off]
   register: verdict
+
+- name: The host is as promised, looked at again only where this play changed it
+  gpunode.ready.node_check:
+    layers: [host]
+    look: "{{ swap is changed }}"
 
 - name: Say the root cause
   ansible.builtin.debug:
@@ -155,49 +167,29 @@ seconds:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpunode.ready.plugins.module_utils.checks.all import CHECKS
-from ansible_collections.gpunode.ready.plugins.module_utils.checks.catalogue import judge_node
-from ansible_collections.gpunode.ready.plugins.module_utils.checks.states import NODE_LAYERS, layer_states, parts_for
+from ansible_collections.gpunode.ready.plugins.module_utils.checks.states import parts_for
 from ansible_collections.gpunode.ready.plugins.module_utils.expect import expectations
-from ansible_collections.gpunode.ready.plugins.module_utils.findings import SEVERITIES, worst
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 from ansible_collections.gpunode.ready.plugins.module_utils.node import collect
-from ansible_collections.gpunode.ready.plugins.module_utils.wording import summary, tell
-
-ARGUMENTS = {
-    "layers": {"type": "list", "elements": "str", "default": [], "choices": list(NODE_LAYERS)},
-    "expect": {"type": "dict", "default": {}},
-    "mute": {"type": "list", "elements": "str", "default": []},
-    "fail_on": {"type": "str", "choices": ["fatal", "degraded", "never"], "default": "fatal"},
-}
+from ansible_collections.gpunode.ready.plugins.module_utils.verdict import ARGUMENTS, verdict
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    layers, muted, fail_on = module.params["layers"], set(module.params["mute"]), module.params["fail_on"]
+    params = {name: value for name, value in module.params.items() if name != "look"}
     started = time.monotonic()
     try:
-        expect = expectations(module.params["expect"])
+        expect = expectations(params["expect"])
     except ValueError as error:
         module.fail_json(msg=f"expect: {error}")
 
-    facts = collect(Host(), parts_for(layers))
-    judged = judge_node(CHECKS, facts, expect, layers)
-    findings = [finding for finding in judged if finding.id not in muted]
+    facts = collect(Host(), parts_for(params["layers"]), units=expect["services"])
+    judged = verdict(facts, **params)
 
-    gravest = worst(findings)
-    result = {
-        "changed": False,
-        "findings": [finding.as_dict() for finding in findings],
-        "states": layer_states(facts, findings, expect, layers),
-        "worst": gravest,
-        "expect": expect,
-        "seconds": round(time.monotonic() - started, 3),
-    }
-    if fail_on != "never" and gravest in SEVERITIES[: SEVERITIES.index(fail_on) + 1]:
-        heading = f"The node is not as promised: {summary(findings)}. Root causes first:"
-        module.fail_json(msg=tell(findings, heading), **result)
-    module.exit_json(facts=facts, **result)
+    answer = {"changed": False, **judged.answer, "seconds": round(time.monotonic() - started, 3)}
+    if judged.failure is not None:
+        module.fail_json(msg=judged.failure, **answer)
+    module.exit_json(facts=facts, **answer)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,13 @@ options:
       - kubelet
       - kubeadm
       - kubeconfigs
+  units:
+    description:
+      - Systemd units to look at beside those that this collection cares for anyway.
+      - A name without a suffix is that of a service.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment: [gpunode.ready.attributes]
 seealso:
   - module: gpunode.ready.node_check
@@ -111,14 +118,17 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 from ansible_collections.gpunode.ready.plugins.module_utils.node import COLLECTORS, collect
 
-ARGUMENTS = {"parts": {"type": "list", "elements": "str", "default": [], "choices": list(COLLECTORS)}}
+ARGUMENTS = {
+    "parts": {"type": "list", "elements": "str", "default": [], "choices": list(COLLECTORS)},
+    "units": {"type": "list", "elements": "str", "default": []},
+}
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     started = time.monotonic()
 
-    facts = collect(Host(), module.params["parts"])
+    facts = collect(Host(), module.params["parts"], units=module.params["units"])
 
     seconds = round(time.monotonic() - started, 3)
     module.exit_json(changed=False, ansible_facts={"gpunode": facts}, seconds=seconds)

@@ -28,9 +28,30 @@ version_added: 0.1.0
 author: The gpunode.ready maintainers (@gpunode)
 options:
   name:
-    description: What the packages are for. Used in messages, and as the name of the repository where it has one.
+    description:
+      - What the packages are for. Used in messages, as the name of the repository where it has one, and to know what
+        O(state=absent) takes back.
     type: str
     required: true
+  state:
+    description:
+      - V(absent) takes back what V(present) did under this O(name) - packages that it brought, with their
+        configuration; its repository, key and pins; its holds. Packages that were there before stay, at the version
+        they have now. So does what packages of others need by now, and what somebody has asked for by name since. Each
+        is told.
+      - What belongs to this module it knows by a list that it wrote before it acted, in
+        C(/var/lib/gpunode.ready/owned). What is not on it stays. Other options but O(keeps) and O(repository), whose
+        file is removed where it has our header, do not matter then.
+    type: str
+    choices: [present, absent]
+    default: present
+  keeps:
+    description:
+      - Folders of data that O(state=absent) keeps from the packages' own scripts, some of which delete data when they
+        are purged. They are renamed meanwhile.
+    type: list
+    elements: path
+    default: []
   repository:
     description:
       - The repository that serves the packages. Without it they come from the distribution's own.
@@ -213,6 +234,12 @@ EXAMPLES = r"""
     held: true
     absent: [docker.io]
 
+- name: Take away what the first example brought, and no image or container
+  gpunode.ready.package_set:
+    name: CRI-O
+    state: absent
+    keeps: [/var/lib/containers]
+
 - name: Go to another version once, although it is held
   gpunode.ready.package_set:
     name: Kubernetes
@@ -259,6 +286,12 @@ files:
   type: list
   elements: str
   sample: [/etc/apt/keyrings/cri-o.asc, /etc/apt/sources.list.d/cri-o.sources]
+stays:
+  description: Those of O(packages) that O(state=absent) leaves, because they were there before, or are needed.
+  returned: always
+  type: list
+  elements: str
+  sample: [containerd]
 reboot_hint:
   description: Why the system itself asks for a reboot. Empty where it does not.
   returned: always
@@ -286,7 +319,9 @@ from ansible_collections.gpunode.ready.plugins.module_utils.openpgp import plain
 from ansible_collections.gpunode.ready.plugins.module_utils.package_failures import Context
 from ansible_collections.gpunode.ready.plugins.module_utils.package_managers import LOG, PackageError, Request
 from ansible_collections.gpunode.ready.plugins.module_utils.package_set import check, converge, manager_for
+from ansible_collections.gpunode.ready.plugins.module_utils.package_withdrawal import withdraw
 from ansible_collections.gpunode.ready.plugins.module_utils.packages import Pin, Repository, Wanted
+from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide, passwords
 
 ATTEMPTS = 3
 KEY_LIMIT = 1 << 20
@@ -410,6 +445,8 @@ def arguments() -> dict:
     paths = {"type": "list", "elements": "path", "default": []}
     return {
         "name": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "keeps": paths,
         "repository": {
             "type": "dict",
             "options": {
@@ -461,17 +498,22 @@ def main() -> None:
     module = AnsibleModule(argument_spec=arguments(), supports_check_mode=True)
     request = request_of(module.params)
     variable = request.repository.url_variable if request.repository else ""
+    addresses = (request.repository.url, request.repository.key_url) if request.repository else ()
+    module.no_log_values.update(password for address in addresses for password in passwords(address))
     host = Host()
     try:
         check(request)
         manager = manager_for(host, manager_of(host), request)
-        fetch = Downloader(request.name, variable, request.download_timeout_seconds)
-        outcome = converge(manager, fetch, check_mode=module.check_mode)
+        if module.params["state"] == "absent":
+            outcome = withdraw(manager, module.params["keeps"], check_mode=module.check_mode)
+        else:
+            fetch = Downloader(request.name, variable, request.download_timeout_seconds)
+            outcome = converge(manager, fetch, check_mode=module.check_mode)
     except (PackageError, WriteError) as error:
-        module.fail_json(msg=str(error), log=LOG)
+        module.fail_json(msg=hide(str(error)), log=LOG)
 
     for warning in outcome.warnings:
-        module.warn(warning)
+        module.warn(hide(warning))
     module.exit_json(
         changed=outcome.changed,
         installed=outcome.installed,
@@ -481,6 +523,7 @@ def main() -> None:
         released=outcome.released,
         files=outcome.files,
         reboot_hint=outcome.reboot_hint,
+        stays=outcome.stays,
         log=LOG,
         diff=outcome.diff,
     )

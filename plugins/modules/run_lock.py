@@ -63,6 +63,11 @@ why:
   returned: always
   type: str
   sample: free
+boot_id:
+  description: The boot in which the node answered. A lock does not outlive it.
+  returned: always
+  type: str
+  sample: 0b0fb1b0-5a3c-4a06-8f0e-6d9f6c6d3c51
 lock:
   description: The lock in force, whoever holds it.
   returned: when there is one
@@ -124,7 +129,13 @@ def main() -> None:
     except run_lock.LockError as error:
         module.fail_json(msg=str(error))
 
-    answer = {"changed": False, "held": holding and outcome.granted, "why": outcome.why, "diff": {}}
+    answer = {
+        "changed": False,
+        "held": holding and outcome.granted,
+        "why": outcome.why,
+        "boot_id": run_lock.boot_id(),
+        "diff": {},
+    }
     if outcome.lock:
         answer["lock"] = run_lock.as_dict(outcome.lock)
     if holding and outcome.granted and outcome.other:

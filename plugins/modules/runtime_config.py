@@ -32,6 +32,20 @@ options:
     type: str
     choices: [crio, containerd, docker]
     required: true
+  state:
+    description:
+      - V(absent) takes back what V(present) did for this O(runtime) under this O(name), by the same transaction. Values
+        and files that others changed since stay, and are told. Where the service was not running or enabled before, it
+        is not afterwards. Of O(files), only the paths matter then.
+    type: str
+    choices: [present, absent]
+    default: present
+  name:
+    description:
+      - What this part of the configuration is called, so that O(state=absent) knows what to take back. Two callers with
+        different files need different names.
+    type: str
+    default: gpunode
   files:
     description:
       - The files, and what each should say. O(files[].settings) and O(files[].handler) say it once for every runtime
@@ -187,6 +201,14 @@ EXAMPLES = r"""
           path: /usr/bin/nvidia-container-runtime
     handlers: [nvidia]
 
+- name: Take the nvidia handler back, whatever it was written into
+  gpunode.ready.runtime_config:
+    runtime: crio
+    state: absent
+    name: nvidia
+    files:
+      - path: /etc/crio/crio.conf.d/99-nvidia.conf
+
 - name: Rotate Docker's logs unless the user says otherwise
   gpunode.ready.runtime_config:
     runtime: docker
@@ -280,10 +302,12 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils import runtime_config as core
 from ansible_collections.gpunode.ready.plugins.module_utils.config_transaction import STATE, Change, Transaction
-from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, printable, read_text
+from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, difference, octal, read_text
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
+from ansible_collections.gpunode.ready.plugins.module_utils.ownership import FOLDER, Ledger, tidy
 from ansible_collections.gpunode.ready.plugins.module_utils.runtime_health import Health, cri_health, docker_health
-from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError
+from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide
+from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError, telling
 
 BINARIES = {"crio": "crio", "containerd": "containerd", "docker": "dockerd"}
 NAMES = {"crio": "CRI-O", "containerd": "containerd", "docker": "Docker"}
@@ -294,10 +318,11 @@ SOCKETS = {
 }
 CRIO_ROOT = "/etc/crio/crio.conf"
 CRIO_DROP_INS = "/etc/crio/crio.conf.d"
+DROP_INS = (CRIO_DROP_INS, core.CONTAINERD_DROP_INS)
 DAEMON_JSON = "/etc/docker/daemon.json"
 OCI_FOLDERS = ("/usr/libexec/crio", "/usr/lib/crio", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 CONMON_FOLDERS = (*OCI_FOLDERS, "/usr/libexec/podman", "/usr/lib/podman")
-STARTS_AT_BOOT = ("enabled", "enabled-runtime", "static", "indirect", "alias", "generated")
+STARTS_AT_BOOT = ("enabled", "static", "indirect", "alias", "generated")
 WORDS_LIMIT = 4000
 SETTLES_SECONDS = 5.0
 # Where nvidia-ctk of 1.18 and 1.19 wrote drop-ins that nothing reads.
@@ -320,6 +345,8 @@ HANDLER = {
 }
 ARGUMENTS = {
     "runtime": {"type": "str", "choices": ["crio", "containerd", "docker"], "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "name": {"type": "str", "default": "gpunode"},
     "files": {
         "type": "list",
         "elements": "dict",
@@ -370,6 +397,7 @@ class Convergence:
         self.binary = self.host.which(BINARIES[self.runtime])
         self.version = self._version()
         self.transaction = Transaction(f"runtime_config-{self.runtime}")
+        self.ledger = Ledger(f"runtime_config-{self.runtime}-{_file_name(module.params['name'])}")
         self.memory = f"{STATE}/{self.runtime}-set.json"  # what we set in a file that we share with the user
         self.old = {}  # path -> text as it is now
         self.changes = []  # Change: what is to be written or removed
@@ -421,6 +449,7 @@ class Convergence:
             self.result["handlers"] = _listed(health)
             return self.result
 
+        self._own(active, not enable)
         started = time.time()
         self.transaction.begin(self.changes, self.moves, {"unit": self.unit.name, "was_active": active})
         try:
@@ -435,6 +464,82 @@ class Convergence:
         self.transaction.end()
         self.result.update(changed=True, backup=self.transaction.backup, handlers=_listed(health))
         return self.result
+
+    def _own(self, active: bool, enabled: bool) -> None:
+        """Write down, before it is done, what is ours from now on."""
+        for change in self.changes:
+            path = os.path.realpath(change.path) if change.shared else change.path
+            self.ledger.note(path, text=change.text, mode=change.mode, follow=change.shared)
+        moved = {**self.ledger.fact("moved", {}), **{aside: path for path, aside in self.moves}}
+        self.ledger.replace(moved=moved or None)
+        self.ledger.keep(active=active, enabled=enabled)
+        self.ledger.save()
+
+    # --- and the way back --------------------------------------------------------------------------------------------
+
+    def withdraw(self) -> dict:
+        """Everything as it was before us, proved by the service that comes up with it."""
+        recovered = self._recover()
+        self._decide_withdrawal()
+        state = self.unit.state()
+        active = self.binary is not None and state["ActiveState"] == "active"
+        stop = active and self.ledger.fact("active") is False
+        disable = self.binary is not None and self.ledger.fact("enabled") is False
+        disable = disable and state["UnitFileState"] in ("enabled", "enabled-runtime")
+        differs = bool(self.changes or self.moves)
+        self._describe()
+        if differs and self._left(core.CONTAINERD_ROOT if self.runtime == "containerd" else CRIO_ROOT) is not None:
+            self._validate()
+        self._warn()
+        restart = active and not stop and self._needs_restart()
+        self.result.update(changed=differs or stop or disable or recovered or self.ledger.exists, restarted=restart)
+        if self.module.check_mode or not self.result["changed"]:
+            return self.result
+
+        started = time.time()
+        self.transaction.begin(self.changes, self.moves, {"unit": self.unit.name, "was_active": active})
+        try:
+            self.transaction.place(self.changes, self.moves)
+            if stop:
+                self.unit.stop()
+            elif restart:
+                self.unit.restart(self.timeout)
+                health = self._wait_until_healthy(min(10.0, self.timeout))
+                if not health.ok:
+                    self.module.warn(f"{self.unit.name} runs as it was configured before us, where {health.why}.")
+            if disable:
+                self.unit.disable()
+        except (WriteError, UnitError) as error:
+            self._take_back(error, active, restart, started)
+        self.transaction.end()
+        self.ledger.forget()
+        if not glob.glob(f"{STATE}/{FOLDER}/runtime_config-{self.runtime}-*.json") and not self.kept:
+            self.transaction.discard_backups()
+        tidy()
+        return self.result
+
+    def _decide_withdrawal(self) -> None:
+        known = set()
+        for undo in (self.ledger.undo(path) for path in self.ledger.paths):
+            known.add(undo.path)
+            if undo.path == self.memory or undo.path.startswith(core.CONTAINERD_HOSTS):
+                self.quiet.add(undo.path)
+            if undo.problem and core.is_ours(undo.before.text):  # its header said so
+                self.changes.append(Change(undo.path, None))
+            elif undo.problem:
+                self.kept.append(undo.problem)
+            elif undo.changed:
+                self.changes.append(Change(undo.path, undo.after.text, undo.after.mode))
+        for path in (entry["path"] for entry in self.module.params["files"]):
+            if path not in known and os.path.dirname(path) in DROP_INS and core.is_ours(self._read(path)):
+                self.changes.append(Change(path, None))
+        for aside, path in self.ledger.fact("moved", {}).items():
+            if os.path.lexists(aside) and not os.path.lexists(path):
+                self.moves.append((aside, path))
+
+    def _left(self, path: str) -> str | None:
+        """The text that a file will have."""
+        return next((change.text for change in self.changes if change.path == path), self._read(path))
 
     def _recover(self) -> bool:
         journal = self.transaction.pending()
@@ -511,7 +616,7 @@ class Convergence:
         self._fail(f"{self.name} refused its configuration: {error}.", told, words, rolled_back=changed)
 
     def _fail(self, reason: str, told: str, words: str, rolled_back: bool) -> None:
-        words = words[-WORDS_LIMIT:]
+        reason, words = hide(reason), hide(words[-WORDS_LIMIT:])
         said = f"\n{self.name} said:\n{words}" if words else ""
         command = f"journalctl -u {self.unit.name} -n 50"
         answer = {**self.result, "changed": False, "files": [], "kept": self.kept, "overridden": self.overridden}
@@ -540,7 +645,10 @@ class Convergence:
         self.plan = decide[self.runtime]()
         self.conflicts += self.plan.conflicts
         self.kept += self.plan.kept
-        modes = {entry["path"]: int(entry["mode"], 8) for entry in params["files"]}
+        try:
+            modes = {entry["path"]: octal(entry["mode"]) for entry in params["files"]}
+        except ValueError as error:
+            raise core.ConfigError(f"files: the mode {error} is not octal, such as 0644.") from None
         quiet = {entry["path"] for entry in params["files"] if not entry["restart"]}
         shared = (core.CONTAINERD_ROOT, DAEMON_JSON)
         for path, text in self.plan.files.items():
@@ -665,23 +773,22 @@ class Convergence:
             if entry["path"] != DAEMON_JSON:
                 files[entry["path"]] = core.HEADER + (entry["content"] or "")
                 continue
-            must = core.docker_settings(core.given(entry["settings"]), self.version)
+            current = core.read_json(DAEMON_JSON, text or "")
+            must = core.docker_settings(core.given(entry["settings"]), self.version, current)
             others = sorted(set(self._mirrors() or {}) - {"docker.io"})
             if others:
                 kept.append(f"Docker can mirror docker.io only: mirrors of {', '.join(others)} have no effect")
             handler, drop = core.given(entry["handler"]), {}
             if handler:
                 must = core.merged(must, core.docker_handler(handler))
-                must = core.merged(must, core.docker_settings({"cdi": handler.get("cdi")}, self.version))
+                must = core.merged(must, core.docker_settings({"cdi": handler.get("cdi")}, self.version, current))
                 drop = {} if handler.get("default") else {"default-runtime": handler["name"]}
             if entry["content"] is not None:
                 must = core.merged(must, core.read_json(f"content of {DAEMON_JSON}", entry["content"]))
             must = core.merged(core.merged(must, entry["json_merge"] or {}), entry["config"] or {})
             if self._mirrors() == {} and "registry-mirrors" in memory:
                 must.setdefault("registry-mirrors", [])  # ours go, the user's stay
-            may = core.docker_defaults(
-                core.read_json(DAEMON_JSON, text or ""), must, entry["json_defaults"] or {}, memory
-            )
+            may = core.docker_defaults(current, must, entry["json_defaults"] or {}, memory)
             plan = core.merge_json(DAEMON_JSON, text, must, may, memory, drop)
             text, memory = plan.files[DAEMON_JSON], plan.memory or {}
             conflicts += plan.conflicts
@@ -821,7 +928,7 @@ class Convergence:
             effective = core.read_toml("what containerd dumps", done.out)
             self.overridden += [item.told() for item in core.not_in_force(self.plan.wanted, effective)]
         if not done.ok and not unknown:
-            words = (done.err or done.out).strip().replace(stage, "")
+            words = "\n".join(telling((done.err or done.out).replace(stage, "").strip().splitlines()))
             self._fail(
                 f"{self.name} would not start with this configuration (exit status {done.rc} of "
                 f"`{os.path.basename(self.binary)} {' '.join(argv)}`).".replace(stage, ""),
@@ -869,14 +976,7 @@ class Convergence:
             old = self._read(change.path)
             action = "removed" if change.text is None else "created" if old is None else "changed"
             self.result["files"].append({"path": change.path, "action": action})
-            diffs.append(
-                {
-                    "before": printable(old),
-                    "after": printable(change.text),
-                    "before_header": change.path,
-                    "after_header": change.path,
-                }
-            )
+            diffs.append(difference(change.path, old, change.text))
         for path, aside in self.moves:
             self.result["files"].append({"path": path, "action": "disabled"})
             diffs.append({"before": f"{path}\n", "after": f"{aside}\n", "before_header": path, "after_header": aside})
@@ -884,6 +984,8 @@ class Convergence:
             self.result["diff"] = diffs
 
     def _warn(self) -> None:
+        self.conflicts, self.kept = [hide(told) for told in self.conflicts], [hide(told) for told in self.kept]
+        self.overridden = [hide(told) for told in self.overridden]
         self.result.update(conflicts=self.conflicts, kept=self.kept, overridden=self.overridden)
         where = core.BACKUPS
         for path in self.foreign:
@@ -892,6 +994,10 @@ class Convergence:
             self.module.warn(f"{told}. The file as it was is kept under {where}.")
         for told in [*self.kept, *self.overridden]:
             self.module.warn(told)
+
+
+def _file_name(name: str) -> str:
+    return "".join(character if character.isalnum() else "-" for character in name.lower())
 
 
 def _write(path: str, text: str) -> None:
@@ -915,7 +1021,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     convergence = Convergence(module)
     try:
-        result = convergence.converge()
+        result = convergence.withdraw() if module.params["state"] == "absent" else convergence.converge()
     except (core.ConfigError, WriteError, UnitError) as error:
         module.fail_json(msg=str(error), rolled_back=False, words="", **convergence.result)
     module.exit_json(**result)

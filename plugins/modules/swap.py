@@ -18,9 +18,12 @@ description:
     that C(systemctl unmask) takes away.
 options:
   state:
-    description: That swap is to be off. It is the only state there is; to leave swap alone, do not call this module.
+    description:
+      - V(disabled) is swap off, now and at every boot. To leave swap alone, do not call this module.
+      - V(absent) takes back what V(disabled) did on this node - lines of C(/etc/fstab), masks, the failsafe of cron -
+        and turns on again what was in use. What others changed since stays. O(layers) does not matter then.
     type: str
-    choices: [disabled]
+    choices: [disabled, absent]
     default: disabled
   layers:
     description:
@@ -44,6 +47,10 @@ seealso:
 EXAMPLES = r"""
 - name: Turn swap off for good
   gpunode.ready.swap:
+
+- name: Have swap again as it was before
+  gpunode.ready.swap:
+    state: absent
 
 - name: Turn swap off, and leave cron and zram to others
   gpunode.ready.swap:
@@ -75,12 +82,11 @@ moved:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpunode.ready.plugins.module_utils import fstab, swap
-from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, printable
+from ansible_collections.gpunode.ready.plugins.module_utils import files, fstab, swap, swap_undo
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 
 ARGUMENTS = {
-    "state": {"type": "str", "choices": ["disabled"], "default": "disabled"},
+    "state": {"type": "str", "choices": ["disabled", "absent"], "default": "disabled"},
     "layers": {
         "type": "list",
         "elements": "str",
@@ -93,37 +99,45 @@ ARGUMENTS = {
 def difference(state: swap.State, todo: swap.Plan) -> list[dict[str, str]]:
     """The files that change, and the state that no file shows."""
     parts = [(path, edit) for path, edit in ((fstab.FSTAB, todo.fstab), (swap.CRON_FILE, todo.cron)) if edit.changed]
-    shown = [
-        {
-            "before_header": path,
-            "after_header": path,
-            "before": printable(edit.before),
-            "after": printable(edit.after),
-        }
-        for path, edit in parts
-    ]
+    shown = [files.difference(path, edit.before, edit.after) for path, edit in parts]
     masks = [*todo.mask_units, *todo.mask_zram]
     if todo.swapoff or todo.stop or masks:
         before = [f"swap on: {area.path}" for area in state.live if area.path in todo.swapoff]
         after = [f"masked: {path}" for path in masks]
-        header = "swap in use, masked units"
-        shown.append(
-            {
-                "before_header": header,
-                "after_header": header,
-                "before": "".join(f"{line}\n" for line in before),
-                "after": "".join(f"{line}\n" for line in after),
-            }
-        )
+        lines = ("".join(f"{line}\n" for line in side) for side in (before, after))
+        shown.append(files.difference("swap in use, masked units", *lines))
     return shown
+
+
+def take_back(module: AnsibleModule, host: Host) -> None:
+    """O(state=absent): swap as it was before."""
+    todo = swap_undo.plan(host)
+    for warning in todo.warnings:
+        module.warn(warning)
+    shown = [
+        files.difference(undo.path, undo.before.text or undo.before.link, undo.after.text or undo.after.link)
+        for undo in todo.undos
+        if undo.changed
+    ]
+    answer = {"changed": todo.changed, "layers": todo.layers(), "diff": shown}
+    if todo.changed and not module.check_mode:
+        problems = swap_undo.apply(host, todo)
+        if problems:
+            module.fail_json(msg=" ".join(problems), **answer)
+    module.exit_json(**answer)
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     host = Host()
+    if module.params["state"] == "absent":
+        try:
+            take_back(module, host)
+        except files.WriteError as error:
+            module.fail_json(msg=str(error))
     try:
         state = swap.look(host)
-    except WriteError as error:
+    except files.WriteError as error:
         module.fail_json(msg=f"{error} Nothing was changed.")
     todo = swap.plan(state, module.params["layers"])
     for warning in todo.warnings:

@@ -14,6 +14,18 @@ description:
     for each.
   - Where all is as it should be, the only command run is one C(systemctl show).
 options:
+  state:
+    description:
+      - V(absent) takes back what V(present) did under this O(name). Units in O(enabled) and O(started) are stopped and
+        disabled, O(files) are removed, and units that were switched off for O(disabled) are switched on again.
+    type: str
+    choices: [present, absent]
+    default: present
+  name:
+    description:
+      - What this set is called, so that O(state=absent) knows what to take back. Two callers need different names.
+    type: str
+    default: gpunode
   files:
     description: Files to own whole. Their folders are made.
     type: list
@@ -78,6 +90,16 @@ EXAMPLES = r"""
     enabled: [site-refresh.path]
     started: [site-refresh.path]
     disabled: [vendor-refresh.path]
+
+- name: Take it away, and give the work back to the vendor's units
+  gpunode.ready.unit_set:
+    state: absent
+    files:
+      - path: /etc/systemd/system/site-refresh.service
+        content: ""
+      - path: /etc/systemd/system/site-refresh.path
+        content: ""
+    enabled: [site-refresh.path]
 """
 
 RETURN = r"""
@@ -108,15 +130,20 @@ from dataclasses import replace
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils.files import (
     WriteError,
-    printable,
+    difference,
+    octal,
     read_text,
     remove,
     replace_text,
 )
 from ansible_collections.gpunode.ready.plugins.module_utils.host import run_command
-from ansible_collections.gpunode.ready.plugins.module_utils.unit_set import PROPERTIES, plan, states, wanted_mode
+from ansible_collections.gpunode.ready.plugins.module_utils.ownership import NOTHING, Ledger, Undo, put, tidy
+from ansible_collections.gpunode.ready.plugins.module_utils.ownership import look as content_of
+from ansible_collections.gpunode.ready.plugins.module_utils.unit_set import PROPERTIES, plan, states
 
 ARGUMENTS = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "name": {"type": "str", "default": "gpunode"},
     "files": {
         "type": "list",
         "elements": "dict",
@@ -133,19 +160,6 @@ ARGUMENTS = {
     "disabled": {"type": "list", "elements": "str", "default": []},
 }
 SYSTEMD_RUNS = "/run/systemd/system"
-# step of the plan -> what systemctl is told
-STEPS = (
-    ("stop", ("stop",)),
-    ("disable", ("disable",)),
-    ("reload", ("daemon-reload",)),
-    ("enable", ("enable",)),
-    ("start", ("start",)),
-    ("restart", ("restart",)),
-)
-
-
-def difference(path, before, after):
-    return {"before_header": path, "after_header": path, "before": printable(before), "after": printable(after)}
 
 
 def look(module, files, answer):
@@ -154,7 +168,7 @@ def look(module, files, answer):
     for item in files:
         path, before = item["path"], read_text(item["path"])
         mode = stat.S_IMODE(os.stat(path).st_mode) if before is not None else None
-        text_differs, mode_differs = before != item["content"], mode != wanted_mode(item["mode"])
+        text_differs, mode_differs = before != item["content"], mode != octal(item["mode"])
         found[path] = (text_differs, mode_differs)
         if text_differs:
             answer["diff"].append(difference(path, before, item["content"]))
@@ -163,25 +177,102 @@ def look(module, files, answer):
     return found
 
 
+def own(module, todo):
+    """Write down, before it is done, what is ours from now on."""
+    files = {item["path"]: item for item in module.params["files"]}
+    ledger = ledger_of(module)
+    for path in todo.write:
+        ledger.note(path, text=files[path]["content"], mode=octal(files[path]["mode"]))
+    for path in todo.remove:
+        ledger.note(path)
+    switched = {
+        unit: {"enabled": unit in todo.disable, "active": unit in todo.stop} for unit in (*todo.stop, *todo.disable)
+    }
+    known = ledger.fact("switched_off", {})
+    ours = {os.path.basename(path) for path in files}
+    switched_on = {unit for unit in (*todo.enable, *todo.start) if unit not in ours}
+    ledger.replace(
+        switched_off={**switched, **known} or None,
+        switched_on=sorted({*ledger.fact("switched_on", []), *switched_on}) or None,
+    )
+    ledger.save()
+
+
+def ledger_of(module):
+    return Ledger(f"unit_set-{''.join(one if one.isalnum() else '-' for one in module.params['name'].lower())}")
+
+
+def take_back(module, answer):
+    """O(state=absent): what this set did, undone."""
+    wants, ledger = module.params, ledger_of(module)
+    undos = [ledger.undo(path) for path in ledger.paths]
+    whole = {item["path"] for item in wants["files"]}
+    for undo in undos:
+        if undo.problem and undo.path not in whole:
+            module.warn(undo.problem)
+    undos = [undo for undo in undos if undo.changed]
+    for path in sorted(whole - {undo.path for undo in undos}):  # of a run that kept no ledger, or changed by hand since
+        now = content_of(path, follow=False)
+        if now.there:
+            undos.append(Undo(path, now, NOTHING))
+    ours = sorted({*wants["enabled"], *wants["started"], *ledger.fact("switched_on", [])})
+    theirs = ledger.fact("switched_off", {})
+    state = {}
+    systemd = os.path.isdir(SYSTEMD_RUNS)
+    if systemd and (ours or theirs):
+        argv = ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *ours, *theirs]
+        state = states(run_command(argv, 30.0).out, [*ours, *theirs])
+    there = {unit: was for unit, was in theirs.items() if state.get(unit, {}).get("LoadState") not in ("not-found", "")}
+    todo = plan(
+        {},
+        [undo.path for undo in undos if not undo.after.there],
+        state,
+        [unit for unit, was in there.items() if was["enabled"]] if systemd else [],
+        [unit for unit, was in there.items() if was["active"]] if systemd else [],
+        ours if systemd else [],
+    )
+    todo = replace(todo, reload=systemd and bool(undos))
+    orders = [*todo.before_files(), *todo.after_files()]
+    answer.update(
+        changed=todo.changed or bool(undos) or ledger.exists,
+        removed=list(todo.remove),
+        written=[undo.path for undo in undos if undo.after.there],
+        units=[f"{order} {unit}" for order, *named in orders for unit in named],
+        diff=[difference(undo.path, undo.before.text, undo.after.text) for undo in undos],
+    )
+    if answer["changed"] and not module.check_mode:
+        for order in todo.before_files():
+            systemctl(module, order, "No file was changed yet", answer)
+        for undo in undos:
+            put(undo)
+        for order in todo.after_files():
+            systemctl(module, order, "The files are as they were", answer)
+        ledger.forget()
+        tidy()
+    module.exit_json(**answer)
+
+
 def carry_out(module, todo, answer):
     files = {item["path"]: item for item in module.params["files"]}
+    for order in todo.before_files():
+        systemctl(module, order, "No file was changed yet", answer)
     for path in todo.write:
-        replace_text(path, files[path]["content"], mode=wanted_mode(files[path]["mode"]))
+        replace_text(path, files[path]["content"], mode=octal(files[path]["mode"]))
     for path in todo.remove:
         remove(path)
-    for step, command in STEPS:
-        units = getattr(todo, step)
-        if not units:
-            continue
-        names = [] if step == "reload" else list(units)
-        done = run_command(["systemctl", *command, *names], 120.0)
-        if not done.ok:
-            said = (done.err or done.out).strip()
-            module.fail_json(
-                msg=f"`systemctl {' '.join([*command, *names])}` failed (exit status {done.rc}) and said:"
-                f" {said or 'nothing'}. The files are in place; the next run goes on from here.",
-                **answer,
-            )
+    for order in todo.after_files():
+        systemctl(module, order, "The files are in place", answer)
+
+
+def systemctl(module, order, so_far, answer):
+    done = run_command(["systemctl", *order], 120.0)
+    if not done.ok:
+        said = (done.err or done.out).strip()
+        module.fail_json(
+            msg=f"`systemctl {' '.join(order)}` failed (exit status {done.rc}) and said: {said or 'nothing'}."
+            f" {so_far}; the next run goes on from here.",
+            **answer,
+        )
 
 
 def main() -> None:
@@ -190,10 +281,13 @@ def main() -> None:
     answer = {"changed": False, "written": [], "removed": [], "units": [], "diff": []}
     units = sorted({*wants["enabled"], *wants["started"], *wants["disabled"]})
     try:
+        if wants["state"] == "absent":
+            take_back(module, answer)
         contents = look(module, wants["files"], answer)
         absent = [path for path in wants["absent"] if os.path.lexists(path)]
         answer["diff"].extend(difference(path, read_text(path), "") for path in absent)
-        if units and not os.path.isdir(SYSTEMD_RUNS):
+        systemd = os.path.isdir(SYSTEMD_RUNS)
+        if units and not systemd:
             module.warn(
                 "systemd does not run here (a container, a chroot?): files are written, units left as they are."
             )
@@ -204,18 +298,21 @@ def main() -> None:
             state = states(show.out, units)
         wants = {**wants, **({} if units else {"enabled": [], "started": [], "disabled": []})}
         todo = plan(contents, absent, state, wants["enabled"], wants["started"], wants["disabled"])
+        if not systemd:
+            todo = replace(todo, reload=False)
+        orders = [*todo.before_files(), *todo.after_files()]
         answer.update(
             changed=todo.changed,
             written=list(todo.write),
             removed=list(todo.remove),
-            units=[f"{step} {unit}" for step, _command in STEPS if step != "reload" for unit in getattr(todo, step)],
+            units=[f"{order} {unit}" for order, *named in orders for unit in named],
         )
         if answer["units"]:
             header = "units"
             answer["diff"].append(difference(header, "", "".join(f"{line}\n" for line in answer["units"])))
-        if not units:
-            todo = replace(todo, reload=False)
         if (todo.changed or todo.reload) and not module.check_mode:
+            if todo.changed:
+                own(module, todo)
             carry_out(module, todo, answer)
     except ValueError as error:
         module.fail_json(msg=f"files: the mode {error} is not octal, such as 0644.", **answer)

@@ -131,14 +131,18 @@ def remedy(finding: Mapping[str, Any]) -> str:
     return told
 
 
+def tone_of(item: Mapping[str, Any]) -> str:
+    return {"fatal": "failed", "degraded": "degraded"}.get(item["severity"], "minor")
+
+
 def finding(item: Mapping[str, Any], opened: bool) -> str:
-    tone = {"fatal": "failed", "degraded": "degraded"}.get(item["severity"], "minor")
+    tone = tone_of(item)
     consequences = item.get("consequences") or []
     hence = ""
     if consequences:
         rows = "".join(
             '<li><span class="pill '
-            f'{"failed" if other["severity"] == "fatal" else "degraded"}">{esc(other["layer"])}</span>'
+            f'{tone_of(other)}">{esc(other["layer"])}</span>'
             f"<div><code>{esc(other['id'])}</code><p>{prose(other['cause'])}</p></div></li>"
             for other in consequences
         )
@@ -307,8 +311,10 @@ def page(report: Mapping[str, Any]) -> str:
     """The whole page."""
     summary = report["summary"]
     cards = "".join(node_card(node, index) for index, node in enumerate(report["nodes"]))
-    policy = f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; base-uri 'none'; "
-    "form-action 'none'"
+    policy = (
+        f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; base-uri 'none'; "
+        "form-action 'none'"
+    )
     simulated = ""
     if summary["simulated"]:
         simulated = (

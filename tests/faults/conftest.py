@@ -4,8 +4,7 @@
 """Faults injected for real on a lab node, and what must then happen.
 
 One node is converged once a session; each test injects its fault, looks at what the run says and does, and leaves the
-node healthy, which the next test's first look proves. Outcomes go to build/reliability.json, from which
-docs/reliability.md is made: a case that was not run is missing there, never typed in.
+node healthy, which the next test's first look proves. tests/conftest.py keeps the outcomes.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from demo import fixtures_inventory
 from node import Node
 
 BIN = Path(sys.executable).parent
-RESULTS = ROOT / "build/reliability.json"
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,11 @@ class Played:
     text: str
     seconds: float
     counts: dict[str, int]
+
+    @property
+    def words(self) -> str:
+        """The console without its line breaks, which may part any two words."""
+        return " ".join(self.text.split())
 
     @property
     def changed(self) -> int:
@@ -58,6 +61,9 @@ class Bench:
         self.node = node
         self.folder = folder
         self.variables: dict[str, Any] = {**node.inventory(), **fixtures_inventory(node)}
+        self.variables["gpunode_report_dir"] = str(folder / "report")
+        self.converged = False
+        self.foretold: Played | None = None
 
     def ssh(self, command: str, timeout: float = 180) -> str:
         return self.node.ssh(command, timeout)
@@ -69,11 +75,13 @@ class Bench:
         path.write_text(json.dumps({"gpu_nodes": {"hosts": every}}))
         return path
 
-    def start(self, *arguments: str, playbook: str = "site.yml", **variables: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, playbook: str = "site.yml", environment: dict[str, str] | None = None, **variables: Any
+    ) -> subprocess.Popen[str]:
         """Begin a run and hand over its process."""
         return subprocess.Popen(
             [BIN / "ansible-playbook", "-i", self.inventory(variables), ROOT / "playbooks" / playbook, *arguments],
-            env=self.environment(),
+            env={**self.environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -101,63 +109,58 @@ class Bench:
             process.returncode, text, time.monotonic() - started, {name: int(count) for name, count in counts.items()}
         )
 
+    def module(self, name: str, **options: Any) -> Played:
+        """Run one module of ours on the node."""
+        started = time.monotonic()
+        argv = [BIN / "ansible", "-i", self.inventory(), "all", "-b", "-m", f"gpunode.ready.{name}"]
+        argv += ["-a", json.dumps(options)]
+        done = subprocess.run(argv, env=self.environment(), capture_output=True, text=True, timeout=300, check=False)
+        return Played(done.returncode, done.stdout + done.stderr, time.monotonic() - started, {})
+
     def tree(self) -> str:
         """A hash of every file a run could change: content, mode, owner, links; logs and run-time state left out."""
         return self.ssh(
-            "find /etc /usr/local /usr/lib/systemd /lib/modules /var/lib/dpkg/status /opt /root -xdev "
-            r"\( -path /root/.ansible -o -name '*.cache' -o -name 'ld.so.cache' \) -prune -o "
-            r"\( -type f -printf '%p %m %u %g %s ' -exec sha256sum {} \; \) -o "
-            r"\( -type l -printf '%p -> %l\n' \) | sort | sha256sum; lsmod | sort | awk '{print $1}' | sha256sum; "
+            "{ find /etc /usr/local /opt /root /var/lib/dpkg/status -xdev -path /root/.ansible -prune -o "
+            r"-name '*.cache' -prune -o -printf '%p %m %u %g %l\n'; "
+            "find /etc /usr/local /opt /root /var/lib/dpkg/status -xdev -path /root/.ansible -prune -o "
+            "-name '*.cache' -prune -o -type f -print0 | xargs -0 sha256sum; "
+            # these are many and large: their sizes and times
+            r"find /usr/lib/systemd /lib/modules/ -xdev -type f -printf '%p %m %s %T@\n'; } | sort | sha256sum; "
+            "lsmod | awk '{print $1}' | sort | sha256sum; "
             "sysctl -a 2>/dev/null | grep -E '^(net.bridge|net.ipv4.ip_forward)' | sha256sum; "
             "cut -d' ' -f1 /proc/swaps"
         )
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A node converged by site.yml."""
-    node = Node(os.environ.get("GPUNODE_FAULT_NODE", "faults"))
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """The one node of a session. GPUNODE_FAULT_NODE=name takes a node that is there, converged, and keeps it."""
+    kept = os.environ.get("GPUNODE_FAULT_NODE")
+    node = Node(kept or "faults")
+    if not kept:
+        node.down()
     if not node.running:
         node.up()
-    lab = Bench(node, tmp_path_factory.mktemp("faults"))
-    first = lab.play()
-    assert first.rc == 0, first.text
-    yield lab
-    if "GPUNODE_FAULT_NODE" not in os.environ:
+    found = Bench(node, tmp_path_factory.mktemp("faults"))
+    found.converged = bool(kept) and "nvidia-smi" in node.ssh("ls /usr/bin")
+    yield found
+    if not kept:
         node.down()
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
-    """Keeps a figure for docs/reliability.md beside the test's case."""
-    kept: dict[str, Any] = {}
-    request.node.figures = kept
-
-    def keep(name: str, value: Any) -> None:
-        kept[name] = value
-
-    return keep
+def bare(lab: Bench) -> Bench:
+    """The node before its first run."""
+    if lab.converged:
+        pytest.skip("the node is converged already; `make faults` begins with a bare one")
+    return lab
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "case(number, fault): the case of docs/reliability.md that a test injects")
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
-    outcome = yield
-    report = outcome.get_result()
-    marker = item.get_closest_marker("case")
-    if marker is None or (report.when != "call" and report.passed):
-        return
-    rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    number, fault = marker.args
-    rows[item.nodeid.rpartition("/")[2]] = {
-        "case": number,
-        "fault": fault,
-        "outcome": report.outcome,
-        "seconds": round(report.duration, 1),
-        "figures": getattr(item, "figures", {}),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
+@pytest.fixture
+def bench(lab: Bench) -> Bench:
+    """The node converged by site.yml."""
+    if not lab.converged:
+        first = lab.play()
+        assert first.rc == 0, first.text
+        lab.converged = True
+    return lab

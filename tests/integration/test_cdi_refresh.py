@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.stage("process")
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROLE = CHECKOUT / "roles/cdi"
 NVIDIA = (CHECKOUT / "tests/unit/data/cdi/nvidia-0.5.0.yaml").read_text()
@@ -194,6 +196,7 @@ def test_without_the_toolkit_nothing_is_touched(node):
     assert node.output.read_text() == NVIDIA
 
 
+@pytest.mark.case(47, "a link at the CDI spec, at boot")
 def test_a_link_planted_at_the_spec_is_not_followed(node):
     victim = node.root / "victim"
     victim.write_text("precious")
@@ -205,6 +208,7 @@ def test_a_link_planted_at_the_spec_is_not_followed(node):
     assert victim.read_text() == "precious"
 
 
+@pytest.mark.case(11, "quotes, spaces, $(…) in paths of the boot script")
 def test_options_are_arguments_and_never_commands(tmp_path):
     hostile = "/opt/a b/$(touch pwned)'\"`id`"
     folder = tmp_path / "rendered"

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.stage("process")
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 NVIDIA = (CHECKOUT / "tests/unit/data/cdi/nvidia-0.5.0.yaml").read_text()
 OWN = "cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices:\n- name: all\n  containerEdits:\n    env: [SITE=1]\n"
@@ -282,6 +284,16 @@ def test_absent_takes_away_what_nvidia_ctk_wrote(node):
     assert node.converge(state="absent")["changed"] is False
 
 
+def test_absent_puts_back_what_was_set_aside(node):
+    node.converge()
+    aside = node.output.with_name("old.yaml.gpunode-disabled")
+    aside.write_text(OWN)
+
+    assert node.converge(state="absent")["changed"] is True
+    assert node.output.with_name("old.yaml").read_text() == OWN
+    assert node.converge(state="absent")["changed"] is False
+
+
 def test_absent_leaves_what_somebody_wrote_by_hand(node):
     node.output.write_text(OWN)
 
@@ -289,6 +301,7 @@ def test_absent_leaves_what_somebody_wrote_by_hand(node):
     assert node.output.read_text() == OWN
 
 
+@pytest.mark.case(47, "a link at the CDI spec")
 def test_a_planted_link_at_the_output_is_replaced_and_not_followed(node):
     victim = node.low.parent / "victim"
     victim.write_text("precious")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.stage("process")
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
@@ -113,6 +115,7 @@ def test_verify_tells_of_every_node_and_writes_the_report(tmp_path):
 
 @pytest.mark.parametrize("limit", ["other", "nobody"])
 @pytest.mark.parametrize("name", ["verify", "repair"])
+@pytest.mark.case(4, "--limit leaves no node: verify.yml, repair.yml")
 def test_a_limit_that_leaves_no_node_fails(tmp_path, name, limit):
     done = playbook(tmp_path, name, {"here": {}}, "--limit", limit)
 
@@ -124,3 +127,37 @@ def test_repair_in_check_mode_shows_the_plan_and_what_needs_a_person(tmp_path):
 
     assert "Roles: " in done.stdout, done.stdout + done.stderr
     assert "gpu-count-mismatch" in done.stdout.split("Needs a person: ")[1].splitlines()[0]
+
+
+def plays(tmp_path, *tasks):
+    """Run tasks on this machine; what each returned, in order."""
+    inventory(tmp_path, here={})
+    named = [{"name": f"task {number}", **task} for number, task in enumerate(tasks)]
+    (tmp_path / "play.json").write_text(json.dumps([{"hosts": "here", "gather_facts": False, "tasks": named}]))
+    done = run(tmp_path, "ansible-playbook", "play.json", "-e", "ansible_callback_result_format=json", "-vvv")
+    return done.stdout + done.stderr
+
+
+def test_what_was_looked_at_before_is_judged_without_the_node(tmp_path):
+    said = plays(
+        tmp_path,
+        {"gpunode.ready.node_info": {}},
+        {
+            "gpunode.ready.node_check": {"layers": ["host"], "fail_on": "never", "look": False},
+            "connection": "ssh",  # nobody answers there: what asks the node fails
+            "vars": {"ansible_host": "127.0.0.1", "ansible_port": 1},
+        },
+    )
+
+    assert "ok=2" in said, said
+    assert "unreachable=0" in said
+
+
+def test_what_was_not_looked_at_yet_is_looked_at_and_remembered(tmp_path):
+    said = plays(
+        tmp_path,
+        {"gpunode.ready.node_check": {"layers": ["host"], "fail_on": "never", "look": False}},
+        {"ansible.builtin.assert": {"that": "ansible_facts['gpunode'] is superset(['swap', 'kernel', 'units'])"}},
+    )
+
+    assert "ok=2" in said, said

@@ -34,6 +34,7 @@ PROGRAMS = ("gpg", "dpkg-deb", "mount", "chroot", "mmdebstrap")
 MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 
 pytestmark = [
+    pytest.mark.stage("root"),
     pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: bash tests/lab/install_packages.sh"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount and chroot"),
 ]
@@ -154,7 +155,7 @@ def keys(gpg):
     }
 
 
-def package(folder, name, version, *, depends="", postinst="", conflicts=""):
+def package(folder, name, version, *, depends="", postinst="", conflicts="", postrm=""):
     """A small package with one program in it."""
     tree = folder / f"{name}-{version}"
     (tree / "DEBIAN").mkdir(parents=True)
@@ -166,9 +167,10 @@ def package(folder, name, version, *, depends="", postinst="", conflicts=""):
     control += f"Depends: {depends}\n" if depends else ""
     control += f"Conflicts: {conflicts}\n" if conflicts else ""
     (tree / "DEBIAN/control").write_text(control + f"Description: {name} for tests\n")
-    if postinst:
-        (tree / "DEBIAN/postinst").write_text(f"#!/bin/sh\nset -e\n{postinst}\n")
-        (tree / "DEBIAN/postinst").chmod(0o755)
+    for script, text in {"postinst": postinst, "postrm": postrm}.items():
+        if text:
+            (tree / "DEBIAN" / script).write_text(f"#!/bin/sh\nset -e\n{text}\n")
+            (tree / "DEBIAN" / script).chmod(0o755)
     subprocess.run(["dpkg-deb", "-Zgzip", "-b", str(tree), str(folder)], check=True, capture_output=True)
     shutil.rmtree(tree)
 
@@ -201,6 +203,7 @@ def debs(tmp_path_factory):
     package(folder, "gpunode-tool", "1.36.3-1.1")
     package(folder, "gpunode-tool", "1.37.0-1.1")
     package(folder, "gpunode-needs", "1-1", depends="gpunode-tool (>= 1.36)")
+    package(folder, "gpunode-nukes", "1-1", depends="gpunode-tool", postrm='test "$1" != purge || rm -rf /var/lib/data')
     package(folder, "gpunode-rival", "1-1", conflicts="gpunode-tool")
     package(folder, "gpunode-slow", "1-1", postinst="while test -e /slow; do sleep 0.1; done")
     package(folder, "gpunode-fails", "1-1", postinst="echo the licence server does not answer >&2; test -e /mended")
@@ -328,7 +331,7 @@ def test_a_repository_is_set_up_and_a_package_installed_and_held(node, server, k
     assert node.state("gpunode-tool") == "hold ok installed 1.36.3-1.1"
     assert node.path("/etc/apt/keyrings/tests.asc").stat().st_mode & 0o777 == 0o644
     assert "Signed-By: /etc/apt/keyrings/tests.asc" in node.path("/etc/apt/sources.list.d/tests.sources").read_text()
-    assert not node.path("/var/lib/gpunode.ready").exists()
+    assert not node.path("/var/lib/gpunode.ready/packages.json").exists()
 
 
 def test_running_twice_changes_nothing_and_starts_nothing(node, server, keys):
@@ -362,6 +365,7 @@ def test_check_mode_on_a_bare_node_predicts_the_change_and_makes_none(node, serv
     assert "+Signed-By: /etc/apt/keyrings/tests.asc" in predicted["words"]
 
 
+@pytest.mark.case(14, "a held package whose binary is gone")
 def test_a_package_whose_binary_is_gone_is_installed_again_though_it_is_held(node, server, keys):
     node.set(repository=repository(server, keys), packages=[TOOL], held=True)
     node.path("/usr/bin/gpunode-tool").unlink()
@@ -373,6 +377,7 @@ def test_a_package_whose_binary_is_gone_is_installed_again_though_it_is_held(nod
     assert node.state("gpunode-tool") == "hold ok installed 1.36.3-1.1"
 
 
+@pytest.mark.case(14, "a binary that no reinstallation brings")
 def test_a_binary_that_no_reinstallation_brings_is_said_and_not_tried_for_ever(node, server, keys):
     tool = {**TOOL, "binaries": ["/usr/bin/gpunode-other"]}
 
@@ -451,6 +456,7 @@ def test_a_vendors_own_source_file_makes_way(node, server, keys):
         ("sha1", "sha1", "certified with SHA-1 only"),
     ],
 )
+@pytest.mark.case(17, "a key that is expired, unknown, or signed with SHA-1")
 def test_a_bad_key_stops_everything_before_the_first_change(node, server, keys, gpg, key, told, said):
     (server.folder / "Release.key").write_bytes(gpg("--armor", "--export", keys[key]))
     before = node.files()
@@ -483,6 +489,7 @@ def test_a_key_that_nobody_named_is_not_written_beside_one_that_was(node, server
     assert keys["other"] not in shown
 
 
+@pytest.mark.case(17, "a repository signed by another key")
 def test_a_repository_signed_by_another_key_is_refused_and_its_files_taken_away(node, server, keys, gpg):
     publish(server.folder, gpg, keys["other"])
     (server.folder / "Release.key").write_bytes(gpg("--armor", "--export", keys["good"]))
@@ -512,6 +519,7 @@ def test_a_repository_signed_by_another_key_is_refused_and_its_files_taken_away(
         (".deb", "truncated", ""),
     ],
 )
+@pytest.mark.case(16, "404, 503, stalled, truncated, tampered, a web page instead: key, lists, package")
 def test_a_failing_download_names_the_url_and_its_variable(node, server, keys, end, fault, said):
     server.faults = {end: fault}
     if end == "InRelease":
@@ -529,6 +537,7 @@ def test_a_failing_download_names_the_url_and_its_variable(node, server, keys, e
     assert time.monotonic() - start < 60
 
 
+@pytest.mark.case(16, "a repository that stalls")
 def test_a_stalled_repository_is_given_up_in_time(node, server, keys):
     server.faults = {"InRelease": "stall", "Release": "stall"}
     start = time.monotonic()
@@ -541,6 +550,7 @@ def test_a_stalled_repository_is_given_up_in_time(node, server, keys):
     assert not node.path("/etc/apt/sources.list.d/tests.sources").exists()
 
 
+@pytest.mark.case(16, "a server that is busy once")
 def test_a_server_that_was_busy_once_is_asked_again(node, server, keys):
     server.faults = {"Release.key": "503 once"}
 
@@ -560,6 +570,7 @@ def test_a_version_that_cannot_be_had_is_named_with_those_that_can(node, server,
 # --- The clock
 
 
+@pytest.mark.case(21, "the clock is a day behind a repository's date")
 def test_a_clock_that_is_a_day_behind_is_blamed(node, server, keys, gpg):
     publish(server.folder, gpg, keys["good"], date=time.time() + DAY)
 
@@ -570,6 +581,7 @@ def test_a_clock_that_is_a_day_behind_is_blamed(node, server, keys, gpg):
     assert time.strftime("%Y-%m-%d", time.gmtime()) in answer["msg"]
 
 
+@pytest.mark.case(21, "a repository past its date")
 def test_a_repository_past_its_date_names_clock_and_mirror(node, server, keys, gpg):
     publish(server.folder, gpg, keys["good"], date=time.time() - 9 * DAY, valid_until=time.time() - 2 * DAY)
 
@@ -622,6 +634,7 @@ def authority(tmp_path, node):
 
 @pytest.mark.parametrize(("starts", "ends", "words"), [(1, 90, "not yet valid"), (-90, -1, "expired")])
 @pytest.mark.parametrize(("skew", "blamed"), [(DAY, True), (0, False)])
+@pytest.mark.case(21, "a TLS certificate out of date, the clock right and wrong")
 def test_the_clock_is_blamed_for_a_certificate_out_of_date_only_where_it_is_wrong(
     node, server, keys, authority, starts, ends, words, skew, blamed
 ):
@@ -661,6 +674,7 @@ def lock_held(node, seconds):
         process.wait()
 
 
+@pytest.mark.case(12, "dpkg's lock is held for some seconds")
 def test_a_lock_that_is_released_in_time_is_waited_for(node, server, keys):
     with lock_held(node, 6):
         answer = node.set(repository=repository(server, keys), packages=[TOOL], lock_timeout_seconds=60)
@@ -668,6 +682,7 @@ def test_a_lock_that_is_released_in_time_is_waited_for(node, server, keys):
     assert answer.get("installed") == {"gpunode-tool": "1.36.3-1.1"}, answer
 
 
+@pytest.mark.case(12, "dpkg's lock is never released")
 def test_a_lock_that_is_never_released_names_its_holder(node, server, keys):
     before = node.files()
     with lock_held(node, 600) as holder:
@@ -685,6 +700,7 @@ def break_dpkg(node, server):
     assert node.state("gpunode-fails") == "install ok half-configured 1-1"
 
 
+@pytest.mark.case(13, "dpkg half-configured")
 def test_what_others_left_half_configured_is_named_and_not_touched(node, server, keys):
     break_dpkg(node, server)
     before = node.files()
@@ -696,6 +712,7 @@ def test_what_others_left_half_configured_is_named_and_not_touched(node, server,
     assert node.files() == before
 
 
+@pytest.mark.case(13, "dpkg half-configured, and nothing to do")
 def test_what_others_left_half_configured_is_a_warning_when_there_is_nothing_to_do(node, server, keys):
     node.set(repository=repository(server, keys), packages=[TOOL], held=True)
     break_dpkg(node, server)
@@ -706,6 +723,7 @@ def test_what_others_left_half_configured_is_a_warning_when_there_is_nothing_to_
     assert "dpkg --configure -a" in " ".join(answer["words"].split())
 
 
+@pytest.mark.case(13, "a package's own script fails")
 def test_a_failing_script_is_named_with_the_log_and_finished_by_the_next_run(node, server, keys):
     wanted = [{"name": "gpunode-fails"}]
 
@@ -718,9 +736,10 @@ def test_a_failing_script_is_named_with_the_log_and_finished_by_the_next_run(nod
     assert "the licence server does not answer" in node.path("/var/log/gpunode.ready/packages.log").read_text()
     assert again.get("msg") is None, again
     assert node.state("gpunode-fails") == "install ok installed 1-1"
-    assert not node.path("/var/lib/gpunode.ready").exists()
+    assert not node.path("/var/lib/gpunode.ready/packages.json").exists()
 
 
+@pytest.mark.case(26, "apt and dpkg are killed in the middle of a script")
 def test_a_transaction_killed_half_way_is_finished_by_the_next_run(node, server, keys):
     node.path("/slow").touch()
     wanted = [{"name": "gpunode-slow"}, TOOL]
@@ -782,6 +801,7 @@ def test_a_package_that_others_hold_is_not_removed(node, server, keys):
         {"packages": [{"name": "gpunode-tool-"}]},
     ],
 )
+@pytest.mark.case(11, "options, commands and spaces as names and versions of packages")
 def test_values_that_are_no_package_are_refused(node, params):
     before = node.files()
 
@@ -833,4 +853,123 @@ def test_a_refusal_by_apt_leaves_no_trace_of_the_attempt(node, server, keys):
     assert "cannot be had" in answer["msg"]
     assert not node.path("/etc/apt/sources.list.d/tests.sources").exists()
     assert not node.path("/etc/apt/keyrings/tests.asc").exists()
+    assert not node.path("/var/lib/gpunode.ready/packages.json").exists()
+
+
+# --- And away again
+
+NUKES = {"name": "gpunode-nukes", "binaries": ["/usr/bin/gpunode-nukes"]}
+
+
+def test_what_was_brought_goes_with_all_that_it_needed_and_nothing_is_left(node, server, keys):
+    node("apt-get", "-q", "check")  # apt makes its cache
+    before = node.files()
+    node.set(repository=repository(server, keys), packages=[NUKES], held=True)
+
+    foretold = node.set(state="absent", check=True)
+    answer = node.set(state="absent")
+
+    assert answer.get("msg") is None, answer
+    assert sorted(answer["removed"]) == ["gpunode-nukes", "gpunode-tool"] == sorted(foretold["removed"])
+    assert node.state("gpunode-tool") == ""
+    assert {path for path, digest in node.files().items() if before.get(path) != digest} <= {"var/lib/dpkg/status-old"}
+    assert node.files().keys() == before.keys()
     assert not node.path("/var/lib/gpunode.ready").exists()
+    assert not node.set(state="absent")["changed"]
+
+
+def test_what_was_there_before_stays_and_is_no_longer_held(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[TOOL])
+    shutil.rmtree(node.path("/var/lib/gpunode.ready"))  # as if somebody else had installed it
+
+    node.set(repository=repository(server, keys), packages=[TOOL, NUKES], held=True)
+    answer = node.set(state="absent", packages=[TOOL, NUKES])
+
+    assert answer["removed"] == ["gpunode-nukes"], answer
+    assert answer["stays"] == ["gpunode-tool"]
+    assert node.state("gpunode-tool") == "install ok installed 1.36.3-1.1"
+
+
+def test_what_something_else_needs_by_now_stays_and_is_told(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES, TOOL])
+    node("apt-get", "-qy", "install", "gpunode-needs")
+
+    answer = node.set(state="absent")
+
+    assert answer["removed"] == ["gpunode-nukes"], answer
+    assert "gpunode-tool was brought by us, and stays: gpunode-needs needs it now" in answer["words"]
+    assert node.state("gpunode-tool").startswith("install ok installed")
+    assert not node.set(state="absent")["changed"]
+
+
+def test_what_somebody_has_asked_for_since_stays_and_is_told(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES])
+    node("apt-mark", "manual", "gpunode-tool")
+
+    answer = node.set(state="absent")
+
+    assert answer["removed"] == ["gpunode-nukes"], answer
+    assert "gpunode-tool was brought by us, and stays: somebody has asked for it since" in answer["words"]
+
+
+def test_data_is_kept_from_the_scripts_of_a_package(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES])
+    node.path("/var/lib/data").mkdir()
+    node.path("/var/lib/data/image").write_text("precious")
+
+    answer = node.set(state="absent", keeps=["/var/lib/data"])
+
+    assert "gpunode-nukes" in answer["removed"], answer
+    assert node.state("gpunode-nukes") == ""
+    assert node.path("/var/lib/data/image").read_text() == "precious"
+    assert not node.path("/var/lib/data.gpunode-kept").exists()
+
+
+def test_a_removal_that_was_killed_gives_the_data_back_to_whichever_run_comes_next(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES])
+    ledger = node.path("/var/lib/gpunode.ready/owned/package_set-tests.json")
+    data = json.loads(ledger.read_text())
+    data["facts"]["shielded"] = ["/var/lib/data"]
+    ledger.write_text(json.dumps(data))
+    node.path("/var/lib/data.gpunode-kept").mkdir()
+    node.path("/var/lib/data.gpunode-kept/image").write_text("precious")
+
+    answer = node.set(repository=repository(server, keys), packages=[NUKES])
+
+    assert answer.get("msg") is None, answer
+    assert node.path("/var/lib/data/image").read_text() == "precious"
+
+
+def test_packages_of_an_installation_that_was_killed_are_ours_all_the_same(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES])
+    ledger = node.path("/var/lib/gpunode.ready/owned/package_set-tests.json")
+    data = json.loads(ledger.read_text())
+    brought = data["facts"].pop("brought")
+    there = node("dpkg-query", "-W", "-f", "${Package}\n").split()
+    data["facts"]["before"] = [name for name in there if name not in brought]
+    ledger.write_text(json.dumps(data))
+
+    answer = node.set(state="absent")
+
+    assert sorted(answer["removed"]) == brought, answer
+
+
+def test_a_file_that_made_way_for_ours_is_back(node, server, keys):
+    theirs = node.path("/etc/apt/sources.list.d/theirs.list")
+    theirs.write_text(f"deb [trusted=yes] {server.url}/ /\n")
+    node.set(repository=repository(server, keys, replaces=["/etc/apt/sources.list.d/theirs.list"]), packages=[TOOL])
+
+    node.set(state="absent")
+
+    assert theirs.read_text() == f"deb [trusted=yes] {server.url}/ /\n"
+    assert not theirs.with_name("theirs.list.disabled").exists()
+
+
+def test_it_can_all_come_again(node, server, keys):
+    for _again in range(2):
+        node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+        node.set(state="absent")
+
+    answer = node.set(repository=repository(server, keys), packages=[TOOL], held=True)
+
+    assert answer["installed"] == {"gpunode-tool": "1.36.3-1.1"}, answer

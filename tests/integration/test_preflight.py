@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.stage("process")
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 FACTS = {
@@ -133,12 +135,17 @@ def test_a_sound_inventory_and_a_fit_node_pass_without_a_change(site):
     assert "unreachable=0" in done.stdout
 
 
+@pytest.mark.case(1, "a misspelt variable, in check mode")
 def test_check_mode_judges_the_same(site):
     site.variables("gpunode_runtme: crio\n")
 
     assert "Did you mean gpunode_runtime?" in site.refusal("--check")
 
 
+@pytest.mark.case(1, "a misspelt variable in group_vars")
+@pytest.mark.case(2, "unknown choices, wrong types")
+@pytest.mark.case(9, "an unsupported release", simulated="the node's facts")
+@pytest.mark.case(11, "a command substitution in a value")
 def test_every_reason_is_told_at_once_with_its_place(site):
     site.variables(
         "---\n"
@@ -171,6 +178,7 @@ def test_every_reason_is_told_at_once_with_its_place(site):
     assert not (site.folder / "pwned").exists()
 
 
+@pytest.mark.case(1, "a misspelt variable on the command line")
 def test_a_misspelt_variable_on_the_command_line_is_found(site):
     told = site.refusal("-e", "gpunode_runtme=crio")
 
@@ -178,6 +186,7 @@ def test_a_misspelt_variable_on_the_command_line_is_found(site):
     assert "set on the command line or in a play" in told
 
 
+@pytest.mark.case(2, "wrong types")
 def test_a_value_of_a_wrong_type_does_not_stop_at_ansibles_own_check(site):
     site.variables("gpunode_gpu: perhaps\ngpunode_runtime: [crio]\n")
 
@@ -187,12 +196,14 @@ def test_a_value_of_a_wrong_type_does_not_stop_at_ansibles_own_check(site):
     assert "gpunode_runtime is" in told
 
 
+@pytest.mark.case(11, "a line end in a value")
 def test_a_value_with_a_line_end_is_refused(site):
     site.variables("gpunode_mirror: |\n  https://mirror.example.org\n")
 
     assert "gpunode_mirror holds a line end" in site.refusal()
 
 
+@pytest.mark.case(44, "secrets in refused variables, -vvv")
 def test_a_secret_is_never_shown(site):
     site.variables("gpunode_admin_passwrd: hunter2\nmonitoring_grafana_password: [hunter2]\n")
 
@@ -210,6 +221,7 @@ def test_variables_meant_for_something_else_can_be_named(site):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.case(3, "two names, one machine", simulated="the nodes' facts")
 def test_one_machine_under_two_names_is_refused_under_both(site):
     site.facts["gpu-2"] = json.loads(json.dumps(FACTS))
 
@@ -252,6 +264,7 @@ OLD_PYTHONS = sorted(
 @pytest.mark.skipif(not OLD_PYTHONS, reason="needs a Python before 3.9, such as pyenv installs")
 @pytest.mark.parametrize("python", OLD_PYTHONS, ids=lambda path: path.name)
 @pytest.mark.parametrize("mode", [(), ("--check",)], ids=["run", "check"])
+@pytest.mark.case(9, "Python 3.6, 3.7, 3.8")
 def test_a_python_too_old_is_one_line_and_no_traceback(site, python, mode):
     done = site.run(*mode, python=str(python / "bin/python"), look=True)
 

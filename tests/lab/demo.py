@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`make demo`: a bare machine becomes a GPU node, and still is one after its reboot; seen from the outside.
 
-Boots a lab node, runs site.yml, reboots the node, runs site.yml again and insists that nothing changed, verifies, and
-ends with one screen. What Ansible said in full lies in build/demo/.
+Boots a lab node, runs site.yml, reboots the node, runs site.yml again and insists that nothing changed. Each run ends
+with a verification of every layer; the demo ends with one screen. What Ansible said in full lies in build/demo/.
 """
 
 from __future__ import annotations
@@ -113,20 +113,17 @@ def demo() -> None:
     image()
     node.up(hostname=HOST)
     try:
-        first = must(play("site.yml on the bare machine", "1-site", "site.yml"), "The first run")
+        report = CHECKOUT / "build/report/report.html"
+        site = ("site.yml", "-e", f"gpunode_report_dir={report.parent}")
+        first = must(play("site.yml on the bare machine", "1-site", *site), "The first run")
         heading("A reboot that nobody prepared")
         booting = time.monotonic()
         node.reboot()
         booted = time.monotonic() - booting
-        second = must(play("site.yml again: nothing may change", "2-site-again", "site.yml"), "The second run")
+        second = must(play("site.yml again: nothing may change", "2-site-again", *site), "The second run")
         if second.counts.get("changed") != 0:
             raise Stopped(f"The second run changed {second.counts.get('changed')} things; see {second.log}")
-        report = CHECKOUT / "build/report/report.html"
-        last = must(
-            play("verify.yml", "3-verify", "playbooks/verify.yml", "-e", f"gpunode_report_dir={report.parent}"),
-            "The verification",
-        )
-        screen(node, first, booted, second, last, report, time.monotonic() - began)
+        screen(node, first, booted, second, report, time.monotonic() - began)
     finally:
         if os.environ.get("GPUNODE_DEMO_KEEP"):
             say(
@@ -136,15 +133,13 @@ def demo() -> None:
             node.down()
 
 
-def screen(
-    node: Node, first: Played, booted: float, second: Played, last: Played, report: Path, seconds: float
-) -> None:
+def screen(node: Node, first: Played, booted: float, second: Played, report: Path, seconds: float) -> None:
     """The one screen at the end."""
     what = node.ssh(
         '. /etc/os-release; echo "$PRETTY_NAME, kernel $(uname -r)"; nvidia-smi -L; cat /sys/module/nvidia/version; '
         "nvidia-ctk cdi list 2>/dev/null | tr '\\n' ' '"
     ).splitlines()
-    table = layers(last.log.read_text())
+    table = layers(second.log.read_text())
     print("\n" + "=" * 100)
     print(f" {HOST}: {what[0]}")
     for line in what[1:-2]:
@@ -166,11 +161,11 @@ def screen(
 
 
 def layers(text: str) -> str:
-    """The table that verify.yml printed: what stands between its task and the next."""
+    """The table that the run's verification printed: what stands between its task and the next."""
     told = re.search(r"^TASK \[report \| What the nodes are\][^\n]*\n(.*?)^TASK ", text, re.MULTILINE | re.DOTALL)
     lines = told.group(1).splitlines() if told else []
     shown = [line for line in lines if not line.startswith(("ok:", "    msg:"))]
-    return textwrap.indent(textwrap.dedent("\n".join(shown)).strip("\n"), " ") or " verify.yml printed no table"
+    return textwrap.indent(textwrap.dedent("\n".join(shown)).strip("\n"), " ") or " the run printed no table"
 
 
 if __name__ == "__main__":

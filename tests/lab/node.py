@@ -261,6 +261,7 @@ class Node:
                 arguments[:key] + arguments[key + 2 :] + ["-o", f"ControlPath={self._control_path()}"]
             ),
             "ansible_python_interpreter": "/usr/bin/python3",
+            "gpunode_mute": ["clock-not-synchronised"],  # QEMU's user network lets no time protocol through
             **variables(),
         }
         if self.exists:

@@ -77,6 +77,30 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
+def test_a_notice_that_follows_from_something_graver_looks_like_a_notice():
+    findings = [
+        Finding("a-cause", "host", "fatal", "node", "It broke.", Remedy("Mend it.")),
+        Finding("a-notice", "host", "notice", "node", "So be it.", Remedy("Rest."), consequence_of="a-cause"),
+    ]
+    result = {"findings": [item.as_dict() for item in findings], "states": {}, "facts": {}}
+
+    text = page(report([{"host": "gpu-1", "result": result}], WHEN))
+
+    assert '<span class="pill minor">host</span>' in text
+
+
+def test_the_page_sends_nothing_anywhere():
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page(report(FLEET, WHEN))).group(1)
+
+    assert [rule.split()[0] for rule in policy.split("; ")] == [
+        "default-src",
+        "style-src",
+        "script-src",
+        "base-uri",
+        "form-action",
+    ]
+
+
 def test_nodes_stand_from_worst_to_best_with_their_states():
     nodes = report(FLEET, WHEN)["nodes"]
 

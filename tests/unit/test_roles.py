@@ -21,7 +21,9 @@ def load(role: str, path: str):
 
 
 def options(role: str) -> dict:
-    return load(role, "meta/argument_specs.yml")["argument_specs"]["main"].get("options") or {}
+    """Those of every entry point: main, and absent where the role can be undone."""
+    entries = load(role, "meta/argument_specs.yml")["argument_specs"].values()
+    return {name: option for entry in entries for name, option in (entry.get("options") or {}).items()}
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -73,3 +75,26 @@ def test_the_role_looks_first_only_where_nobody_has(role):
     assert "gpunode.ready.node_info" in first
     assert first["when"] == "ansible_facts['gpunode'] is not defined"
     assert first["tags"] == ["always"]
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in ("gpunode", "preflight")])
+def test_what_a_role_does_can_be_undone(role):
+    tasks = load(role, "tasks/absent.yml")
+
+    assert [task["name"] for task in tasks if not task["name"].startswith("absent | ")] == []
+    assert "absent" in load(role, "meta/argument_specs.yml")["argument_specs"]
+
+
+def test_the_reset_takes_every_role_back_from_the_highest_layer_down():
+    text = (ROOT / "playbooks/reset.yml").read_text()
+    named = re.findall(r"^ +name: \"?gpunode[.]ready[.](\w+|\{\{ __gpunode_reset_runtime \}\})", text, re.MULTILINE)
+
+    assert [name for name in named if name != "gpunode"] == [
+        "self_repair",
+        "cdi",
+        "nvidia_container_toolkit",
+        "{{ __gpunode_reset_runtime }}",
+        "nvidia_driver",
+        "host_prep",
+    ]
+    assert sorted(re.search(r"loop: \[([a-z, ]+)\]", text).group(1).split(", ")) == ["containerd", "crio", "docker"]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,4 +67,49 @@ def test_the_diagnose_playbook_hands_the_module_only_what_it_takes():
 
     assert set(handed) <= set(documented["options"])
     assert handed["fail_on"] in documented["options"]["fail_on"]["choices"]
-    assert handed["findings"] == "{{ gpunode_verdict.findings }}"
+    assert handed["findings"] == "{{ __gpunode_verdict.findings }}"
+
+
+def set_by(tasks: list) -> Iterator[str]:
+    """The names that tasks register or set as facts."""
+    for task in tasks or []:
+        if "register" in task:
+            yield task["register"]
+        yield from (name for name in task.get("ansible.builtin.set_fact") or {} if name != "cacheable")
+        for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks"):
+            yield from set_by(task.get(part))
+
+
+TASK_FILES = sorted([*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")])
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_tasks_remember_does_not_look_like_an_option(path):
+    """Preflight refuses unknown variables that begin with our prefixes: a name of our own must not be one."""
+    tasks = yaml.safe_load(path.read_text())
+
+    names = list(set_by(tasks)) if isinstance(tasks, list) else []
+
+    assert [name for name in names if not name.startswith("__")] == []
+
+
+# what preflight decides about, by the role that does it
+DECIDED = {
+    "preflight_driver_source": "nvidia_driver_source",
+    "preflight_driver_repository_url": "nvidia_driver_repository_url",
+    "preflight_driver_repository_key_url": "nvidia_driver_repository_key_url",
+    "preflight_driver_repository_key_fingerprints": "nvidia_driver_repository_key_fingerprints",
+    "preflight_secure_boot": "nvidia_driver_secure_boot",
+    "preflight_runtime_source": "containerd_source",
+}
+
+
+@pytest.mark.parametrize(("judged", "used"), DECIDED.items())
+def test_preflight_judges_by_what_the_role_will_use(judged, used):
+    assert re.search(rf"\b{used} \| default\(", ROLES[judged])
+
+
+def test_preflight_is_told_all_that_it_can_be_told():
+    left = {"preflight_disk_spare_mib", "preflight_unsupported_systems", "preflight_ignored_variables"}
+
+    assert {name for name in options("preflight") if name not in ROLES} == left

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..cdi import is_before_cdi
 from ..findings import Evidence, Remedy
 from .catalogue import Expect, Facts, Match, check
 from .reading import (
@@ -19,7 +20,6 @@ from .reading import (
     listed,
     looked_at,
     mappings,
-    minor_of,
     names,
     text,
     unit,
@@ -60,15 +60,6 @@ def _told(items: list[Mapping[str, Any]]) -> str:
     return text(items[0], "cause") + (f" So {'do' if more > 1 else 'does'} {more} more." if more else "")
 
 
-# The first release of a runtime that knows CDI.
-_FIRST_WITH_CDI = {"containerd": (1, 7), "docker": (25, 0)}
-
-
-def _without_cdi(runtime: str, version: str) -> bool:
-    first, found = _FIRST_WITH_CDI.get(runtime), minor_of(version)
-    return first is not None and found is not None and found < first
-
-
 @check(
     "cdi-disabled-in-runtime",
     layer="cdi",
@@ -81,7 +72,7 @@ def _without_cdi(runtime: str, version: str) -> bool:
 )
 def disabled(facts: Facts, expect: Expect) -> Iterator[Match]:
     for name, state in wanted_runtimes(facts, expect) if _wanted(expect) else ():
-        if expect.get("handler") and _without_cdi(name, text(state, "version")):
+        if expect.get("handler") and is_before_cdi(name, text(state, "version")):
             continue  # the handler injects the GPUs there, and nothing could be switched on
         if is_true(state, "installed") and is_false(state, "cdi.enabled"):
             yield Match(

@@ -688,7 +688,7 @@ def persistence_at_boot(facts: Facts, expect: Expect) -> Iterator[Match]:
         "Install Fabric Manager at exactly the driver's version, and start it.",
         ("systemctl enable --now nvidia-fabricmanager", "journalctl -b -u nvidia-fabricmanager"),
         role=_DRIVER,
-        tag="nvidia_driver_fabric_manager",
+        tag="nvidia_driver_packages",
     ),
     consequence_of=("driver-reboot-needed", "fabric-manager-version-mismatch"),
 )
@@ -712,10 +712,14 @@ def fabric_manager_down(facts: Facts, expect: Expect) -> Iterator[Match]:
     severity="fatal",
     meaning="Fabric Manager and the loaded driver are of different versions, so Fabric Manager refuses to start.",
     remedy=Remedy(
-        "Install Fabric Manager at exactly the driver's version, and hold both.",
-        ("apt-get install nvidia-fabricmanager-<branch>=<driver version>*",),
+        "Install Fabric Manager at exactly the driver's version, and hold both. NVIDIA's repositories call it"
+        " nvidia-fabricmanager since branch 580; before, and in Ubuntu's own archive, its branch is in the name.",
+        (
+            "apt-get install nvidia-fabricmanager=<driver version>*  # Ubuntu's own: nvidia-fabricmanager-<branch>",
+            "dnf install nvidia-fabricmanager-<driver version>",
+        ),
         role=_DRIVER,
-        tag="nvidia_driver_fabric_manager",
+        tag="nvidia_driver_packages",
     ),
     consequence_of=("driver-reboot-needed",),
 )

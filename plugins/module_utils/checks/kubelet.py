@@ -226,9 +226,14 @@ def cgroup_unlike(facts: Facts, expect: Expect) -> Iterator[Match]:
     if wanted not in ("systemd", "cgroupfs"):
         return
     other = []
+    used = {
+        "kubelet",
+        *(name for name, _state in wanted_runtimes(facts, expect)),
+    }  # Docker's containerd is Docker's own
     for name, state in mappings(facts, "cgroups.programs").items():
         driver = text(state, "in_force") or text(state, "configured")
-        if driver in ("systemd", "cgroupfs") and driver != wanted and not is_false(state, "installed"):
+        unlike = driver in ("systemd", "cgroupfs") and driver != wanted
+        if name in used and unlike and not is_false(state, "installed"):
             other.append(f"{name} {driver}")
     if other:
         yield Match(

@@ -173,3 +173,32 @@ def low_level(facts: Facts, expect: Expect) -> Iterator[Match]:
                     role=runtime if runtime in ("crio", "containerd", "docker") else None,
                 ),
             )
+
+
+@check(
+    "runtime-link-missing",
+    layer="toolkit",
+    severity="degraded",
+    meaning="runc or crun is not in /usr/bin, where it was asked for; the container runtime keeps it elsewhere.",
+    remedy=Remedy(
+        "Link it there.",
+        ("ln -s /usr/libexec/crio/crun /usr/bin/crun",),
+        role=_ROLE,
+        tag="nvidia_container_toolkit_links",
+    ),
+    consequence_of=("low-level-runtime-not-found",),
+)
+def link_missing(facts: Facts, expect: Expect) -> Iterator[Match]:
+    if not expect.get("runtime_links") or not toolkit_wanted(expect):
+        return
+    runtime = text(expect, "runtime")
+    for name, path in mapping(facts, f"runtimes.{runtime}.oci_runtimes").items():
+        if path and is_false(facts, f"toolkit.links.{name}"):
+            yield Match(
+                subject=f"/usr/bin/{name}",
+                cause=(
+                    f"/usr/bin/{name} does not exist; expected a link to {path} "
+                    "(nvidia_container_toolkit_runtime_links)."
+                ),
+                evidence=(Evidence(f"/usr/bin/{name}", "no such file"),),
+            )

@@ -18,17 +18,12 @@ from typing import Any
 
 from .. import nvml as nvml_binding
 from .. import pci
+from ..driver_version import loaded_version
 from ..host import PATH, Host
+from ..kernel_settings import MODPROBE_FOLDERS, drop_ins
+from ..unit_files import command_line
 
 PCI_DEVICES = "/sys/bus/pci/devices"
-MODPROBE_FOLDERS = (
-    "/etc/modprobe.d",
-    "/run/modprobe.d",
-    "/usr/local/lib/modprobe.d",
-    "/usr/lib/modprobe.d",
-    "/lib/modprobe.d",
-)
-UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 DEVICE_NODES = ("/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/nvidia-caps-imex-channels/*")
 MODULES = ("nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm", "nvidia_peermem", "nvidia_fs", "gdrdrv")
 BINARIES = f"{PATH}:/usr/local/nvidia/bin:/run/nvidia/driver/usr/bin:/usr/lib/wsl/lib:/run/current-system/sw/bin"
@@ -151,7 +146,7 @@ def _loaded(host: Host) -> dict[str, Any] | None:
         return None
     references = host.line("/sys/module/nvidia/refcnt")
     return {
-        "version": nvml_binding.loaded_version(host),
+        "version": loaded_version(host),
         "flavour": flavour_of(host.text("/proc/driver/nvidia/version") or ""),
         "refcnt": int(references) if references and references.lstrip("-").isdigit() else None,
     }
@@ -219,24 +214,19 @@ def _installed(host: Host) -> dict[str, Any] | None:
 
 
 def modprobe_lines(host: Host) -> list[dict[str, Any]]:
-    """The lines of modprobe.d that speak of NVIDIA's modules or of nouveau. A file in an earlier folder hides its
-    namesakes in later ones."""
-    found, seen = [], set()
-    for folder in MODPROBE_FOLDERS:
-        for file in host.list(folder):
-            path = f"{folder}/{file}"
-            if not file.endswith(".conf") or file in seen:
-                continue
-            seen.add(file)
-            for number, line in enumerate((host.text(path) or "").splitlines(), 1):
-                words = line.split()
-                if len(words) > 1 and not words[0].startswith("#") and re.match(r"nvidia|nouveau|nova", words[1]):
-                    found.append({"path": path, "line": number, "text": line.strip()})
+    """The lines of modprobe.d that speak of NVIDIA's modules or of nouveau."""
+    found = []
+    for path in drop_ins(host, MODPROBE_FOLDERS):
+        for number, line in enumerate((host.text(path) or "").splitlines(), 1):
+            words = line.split()
+            if len(words) > 1 and not words[0].startswith("#") and re.match(r"nvidia|nouveau|nova", words[1]):
+                found.append({"path": path, "line": number, "text": line.strip()})
     return found
 
 
 def _nouveau(host: Host, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    where = sorted({item["path"] for item in lines if re.match(r"blacklist\s+nouveau\s*$", item["text"])})
+    never = r"(blacklist\s+nouveau|install\s+nouveau\s+(/usr)?/bin/(true|false))\s*$"
+    where = sorted({item["path"] for item in lines if re.match(never, item["text"])})
     for parameter in (host.text("/proc/cmdline") or "").split():
         name, _equals, value = parameter.partition("=")
         if name in ("modprobe.blacklist", "module_blacklist", "rd.driver.blacklist") and "nouveau" in value.split(","):
@@ -303,33 +293,9 @@ def _command_line(host: Host, pid_file: str) -> list[str] | None:
     return text.rstrip("\0").split("\0") if text else None
 
 
-def unit_command(host: Host, unit: str) -> str | None:
-    """The ExecStart in force of a unit, drop-ins heeded; None where there is no such unit."""
-    texts = []
-    for folder in UNIT_FOLDERS:
-        text = host.text(f"{folder}/{unit}")
-        if text is not None:
-            texts.append(text)
-            break
-    if not texts:
-        return None
-    drop_ins: dict[str, str] = {}
-    for folder in UNIT_FOLDERS:
-        for file in host.list(f"{folder}/{unit}.d"):
-            if file.endswith(".conf"):
-                drop_ins.setdefault(file, f"{folder}/{unit}.d/{file}")
-    texts.extend(host.text(drop_ins[file]) or "" for file in sorted(drop_ins))
-    command = None
-    for line in "\n".join(texts).splitlines():
-        found = re.match(r"ExecStart\s*=\s*(.*)$", line.strip())
-        if found:
-            command = found.group(1) or None
-    return command
-
-
 def _persistenced(host: Host) -> dict[str, Any]:
     running = _command_line(host, "/run/nvidia-persistenced/nvidia-persistenced.pid")
-    configured = running or (unit_command(host, "nvidia-persistenced.service") or "").split()
+    configured = running or [word for word, _place in command_line(host, "nvidia-persistenced.service")]
     return {
         "active": running is not None,
         "persistence_mode_flag": "--no-persistence-mode" not in configured if configured else None,

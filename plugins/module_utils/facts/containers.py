@@ -9,17 +9,15 @@ socket: CRI for CRI-O, containerd and k3s, the Engine's /info for Docker. One lo
 
 from __future__ import annotations
 
-import http.client
-import json
 import re
-import socket
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import cgroups as drivers
-from ..cri import NOT_CRI, Cri, CriError
+from .. import docker_engine
+from ..cri import NOT_CRI, Cri, CriError, known_handlers
 from ..host import PATH, Host
 from ..runtime_files import (
     RUNC_TYPE,
@@ -35,6 +33,7 @@ from ..runtime_files import (
     read_toml,
     version_key,
 )
+from ..unit_files import unit_files
 
 NAMES = ("crio", "containerd", "docker", "k3s")
 PROGRAMS = {"crio": "crio", "containerd": "containerd", "docker": "dockerd", "k3s": "k3s"}
@@ -151,10 +150,7 @@ def ask_cri(path: str, timeout_seconds: float = ASK_SECONDS) -> Answer:
     info = status["info"].get("config")
     answer = Answer(name=version["runtime_name"] or None, version=version["runtime_version"] or None, info=info)
     answer.conditions = {one["type"]: one for one in status["conditions"]}
-    listed = [one["name"] for one in status["handlers"] if one["name"]]
-    told = dig(info, "containerd", "runtimes") or dig(info, "crio", "Runtimes")
-    if listed or isinstance(told, Mapping):
-        answer.handlers = tuple(sorted({*listed, *(told if isinstance(told, Mapping) and not listed else ())}))
+    answer.handlers = known_handlers(status)
     try:
         answer.driver, answer.how = cri.runtime_config()["cgroup_driver"], "CRI RuntimeConfig"
     except CriError:  # older than the call: its verbose status tells as much
@@ -167,30 +163,12 @@ def ask_cri(path: str, timeout_seconds: float = ASK_SECONDS) -> Answer:
     return answer
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
 def ask_docker(path: str, timeout_seconds: float = ASK_SECONDS) -> Answer:
     """What `docker info` would say, from the Engine itself."""
-    connection = _UnixConnection(path, timeout_seconds)
     try:
-        connection.request("GET", "/info")
-        reply = connection.getresponse()
-        info = json.loads(reply.read(1 << 24))
-    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-        return Answer(problem=f"{path}: {error or type(error).__name__}", reason="failed")
-    finally:
-        connection.close()
-    if reply.status != 200 or not isinstance(info, dict):
-        return Answer(problem=f"{path}: HTTP status {reply.status}", reason="failed")
+        info = docker_engine.info(path, timeout_seconds)
+    except docker_engine.EngineError as error:
+        return Answer(problem=str(error), reason="failed")
     runtimes = info.get("Runtimes")
     return Answer(
         version=info.get("ServerVersion"),
@@ -280,16 +258,9 @@ def describe(host: Host, name: str, taken: Look) -> dict[str, Any]:
         own["unit"], own["config_problem"] = files.k3s.service.unit, files.k3s.problem
         default = files.k3s.get("default-runtime")
         own["default_handler"] = default.value if default else own["default_handler"]
-    if own["unit"] and not host_knows(host, own["unit"]):
+    if own["unit"] and not unit_files(host, own["unit"]):
         own["unit"] = None
     return own
-
-
-def host_knows(host: Host, unit: str) -> bool:
-    folders = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system")
-    return any(
-        host.exists(f"{folder}/{unit}") for folder in (*folders, "/usr/lib/systemd/system", "/lib/systemd/system")
-    )
 
 
 def oci_program(host: Host, name: str) -> str | None:
@@ -488,8 +459,9 @@ def toolkit(host: Host) -> dict[str, Any]:
         "installed": asked is not None,
         "version": version,
         "binaries": binaries,
+        "links": {name: host.exists(f"/usr/bin/{name}") for name in ("runc", "crun")},
         "config": toolkit_config(host),
-        "refresh_units": [name for name in REFRESH_UNITS if host_knows(host, name)],
+        "refresh_units": [name for name in REFRESH_UNITS if unit_files(host, name)],
     }
 
 

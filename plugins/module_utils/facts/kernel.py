@@ -11,6 +11,7 @@ from .. import fstab
 from .. import kernel_settings as settings
 from .. import swap as swap_state
 from ..host import Host
+from ..secrecy import hide
 
 # Asked for whether or not anything persists them.
 MODULES = (
@@ -51,7 +52,7 @@ def swap(host: Host) -> dict[str, Any]:
             for area in state.live
         ],
         "fstab": [{"line": entry.line, "text": entry.text} for entry in fstab.swap_entries(state.fstab)],
-        "fstab_duplicates": [{"line": entry.line, "text": entry.text} for entry in fstab.duplicates(state.fstab)],
+        "fstab_duplicates": [{"line": entry.line, "text": hide(entry.text)} for entry in fstab.duplicates(state.fstab)],
         "units": [{"name": unit.name, "active": unit.active, "enabled": unit.enabled} for unit in state.units],
         "zram": {
             "installed": bool(state.zram),
@@ -75,7 +76,23 @@ def kernel(host: Host) -> dict[str, Any]:
             "mounted": settings.debugfs_mounted(host),
             "in_fstab": any(entry.type == "debugfs" for entry in fstab.entries(host.text(fstab.FSTAB) or "")),
         },
+        "initramfs": initramfs(host, release),
         "releases": sorted(set(host.list("/lib/modules")) | set(host.list("/usr/lib/modules"))),
+    }
+
+
+def initramfs(host: Host, release: str) -> dict[str, Any] | None:
+    """The running kernel's initramfs, and the drop-ins of modprobe.d that it cannot know, because they are newer."""
+    package = host.line(f"/lib/modules/{release}/pkgbase")  # Arch names images after the kernel's package
+    names = (f"initrd.img-{release}", f"initramfs-{release}.img", f"initrd-{release}", f"initramfs-{package}.img")
+    path = next((f"/boot/{name}" for name in names if host.exists(f"/boot/{name}")), None)
+    made = host.stat(path) if path else None
+    if path is None or made is None:
+        return None
+    changed = {file: host.stat(file) for file in settings.drop_ins(host, settings.MODPROBE_FOLDERS)}
+    return {
+        "path": path,
+        "older_than": sorted(file for file, state in changed.items() if state and state.st_mtime > made.st_mtime),
     }
 
 

@@ -12,16 +12,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..host import Host
 from ..machine_yaml import YamlError
 from ..machine_yaml import loads as load_yaml
+from ..unit_files import command_line
 
-UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 DEFAULT_CONFIG = "/var/lib/kubelet/config.yaml"
 INSTANCE_CONFIG = "/var/lib/kubelet/instance-config.yaml"
 DEVICE_PLUGIN_SOCKET = "/var/lib/kubelet/device-plugins/kubelet.sock"
@@ -57,103 +56,7 @@ REMOVED_FLAGS: dict[str, int] = {
 }
 
 
-# ---------------------------------------------------------------- systemd's view of kubelet
-
-
-def unit_files(host: Host, unit: str) -> list[str]:
-    """The unit file that is in force, then its drop-ins as systemd applies them; empty where there is none."""
-    folders = [*UNIT_DIRS, "/lib/systemd/system"]
-    main = next((f"{folder}/{unit}" for folder in folders if host.exists(f"{folder}/{unit}")), None)
-    if main is None:
-        return []
-    dropins: dict[str, str] = {}
-    for folder in reversed(folders):  # a name in /etc hides the same name in /usr/lib
-        for name in host.list(f"{folder}/{unit}.d"):
-            if name.endswith(".conf"):
-                dropins[name] = f"{folder}/{unit}.d/{name}"
-    return [main, *(dropins[name] for name in sorted(dropins))]
-
-
-def service_settings(text: str) -> Iterator[tuple[int, str, str]]:
-    """(line, key, value) of the [Service] section; continued lines joined. Takes any text."""
-    section, number, pending, start = "", 0, "", 0
-    for line in text.split("\n"):
-        number += 1
-        stripped = line.strip()
-        if pending == "":
-            start = number
-            if not stripped or stripped[0] in "#;":
-                continue
-        elif stripped[:1] in ("#", ";"):
-            continue
-        if stripped.endswith("\\"):
-            pending += stripped[:-1] + " "
-            continue
-        whole, pending = pending + stripped, ""
-        if whole.startswith("[") and whole.endswith("]"):
-            section = whole[1:-1]
-        elif section == "Service" and "=" in whole:
-            key, _equals, value = whole.partition("=")
-            yield start, key.strip(), value.strip()
-
-
-def words(text: str) -> list[str]:
-    """Split as systemd and environment files do: on blanks, with quotes. What is not well quoted is split on blanks."""
-    try:
-        return shlex.split(text, comments=False)
-    except ValueError:
-        return text.split()
-
-
-def environment_file(text: str) -> dict[str, tuple[str, int]]:
-    """Name -> (value, line) of an environment file. Takes any text."""
-    found: dict[str, tuple[str, int]] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        stripped = line.strip()
-        if not stripped or stripped[0] in "#;" or "=" not in stripped:
-            continue
-        name, _equals, value = stripped.partition("=")
-        value = value.strip()
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        found[name.strip()] = (value, number)
-    return found
-
-
-def command_line(host: Host, unit: str) -> list[tuple[str, str]]:
-    """(word, where it comes from) of the command that the unit runs, variables expanded."""
-    environment: dict[str, tuple[str, str]] = {}
-    files: list[str] = []
-    command: tuple[str, str] | None = None
-    for path in unit_files(host, unit):
-        for line, key, value in service_settings(host.text(path) or ""):
-            if key == "Environment":
-                if not value:
-                    environment.clear()
-                for word in words(value):
-                    name, _equals, content = word.partition("=")
-                    environment[name] = (content, f"{path}:{line}")
-            elif key == "EnvironmentFile":
-                files = [*files, value.lstrip("-")] if value else []
-            elif key == "ExecStart":
-                command = (value, f"{path}:{line}") if value else None
-    if command is None:
-        return []
-    for pattern in files:  # read when the unit starts, so after every Environment=
-        for path in host.glob(pattern) if re.search(r"[*?[]", pattern) else [pattern]:
-            for name, (content, line) in environment_file(host.text(path) or "").items():
-                environment[name] = (content, f"{path}:{line}")
-    found: list[tuple[str, str]] = []
-    for word in words(command[0].lstrip("-@:+!")):
-        whole = re.fullmatch(r"\$(\w+)", word)
-        if whole:
-            content, source = environment.get(whole.group(1), ("", command[1]))
-            found.extend((piece, source) for piece in words(content))
-            continue
-        sources = [environment[name][1] for name in re.findall(r"\$\{(\w+)\}", word) if name in environment]
-        expanded = re.sub(r"\$\{(\w+)\}", lambda match: environment.get(match.group(1), ("", ""))[0], word)
-        found.append((expanded, sources[0] if sources else command[1]))
-    return found
+# ---------------------------------------------------------------- kubelet's command line
 
 
 def flags(argv: list[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]]:

@@ -28,6 +28,7 @@ from ..packages import (
     parse_yum_repo,
     with_holds,
 )
+from ..secrecy import hide
 
 DPKG_STATUS = "/var/lib/dpkg/status"
 
@@ -185,13 +186,12 @@ def repositories(host: Host) -> list[dict[str, Any]]:
 
 
 def _repository(host: Host, path: str, source: Source) -> dict[str, Any]:
-    key_path = source.signed_by.partition("file://")[2].split()[0] if "file:///" in source.signed_by else ""
-    key_path = key_path or (source.signed_by.split()[0] if source.signed_by.startswith("/") else "")
+    key_path = next(iter(key_paths(source.signed_by)), None)
     problem, fingerprints, expires = judged_key(host, key_path) if key_path else (None, [], None)
     return {
         "path": path,
         "name": source.name or None,
-        "uris": list(source.uris),
+        "uris": [hide(uri) for uri in source.uris],
         "suites": list(source.suites),
         "signed_by": source.signed_by or None,
         "signed_by_exists": host.exists(key_path) if key_path else None,
@@ -200,6 +200,12 @@ def _repository(host: Host, path: str, source: Source) -> dict[str, Any]:
         "problem": problem,
         "enabled": source.enabled,
     }
+
+
+def key_paths(signed_by: str) -> list[str]:
+    """The key files that a repository names, in the order given; those whose names dnf completes are left out."""
+    named = [word[len("file://") :] if word.startswith("file://") else word for word in re.split(r"[\s,]+", signed_by)]
+    return [path for path in named if path.startswith("/") and "$" not in path]
 
 
 def judged_key(host: Host, path: str) -> tuple[str | None, list[str], str | None]:

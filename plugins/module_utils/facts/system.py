@@ -17,11 +17,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..host import Host
+from .packaging import manager_of
 
 # Where a node keeps what may fill up. Each mount under these is reported once.
 PLACES = (
     "/",
     "/boot",
+    "/usr",
     "/var",
     "/var/lib",
     "/var/lib/containerd",
@@ -89,13 +91,6 @@ FAMILIES = (
     ("fedora", ("fedora",)),
     ("arch", ("arch", "archarm", "manjaro", "endeavouros", "cachyos")),
     ("suse", ("suse", "sles", "sled", "opensuse", "opensuse-leap", "opensuse-tumbleweed", "sle-micro")),
-)
-PACKAGE_MANAGERS = (
-    ("apt", "apt-get"),
-    ("dnf", "dnf"),
-    ("yum", "yum"),
-    ("pacman", "pacman"),
-    ("zypper", "zypper"),
 )
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
@@ -173,7 +168,7 @@ def operating_system(host: Host) -> dict[str, Any]:
         "hostname": host.line("/proc/sys/kernel/hostname") or host.line("/etc/hostname"),
         "machine_id": host.line("/etc/machine-id") or None,
         "python": platform.python_version(),
-        "package_manager": next((name for name, program in PACKAGE_MANAGERS if host.which(program)), None),
+        "package_manager": manager_of(host),
     }
 
 
@@ -304,11 +299,18 @@ def unescape(text: str) -> str:
     return re.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found.group(1), 8)), text)
 
 
-def units(host: Host) -> dict[str, Any]:
-    answer = host.run("systemctl", "show", "--property=LoadState,ActiveState,SubState,UnitFileState", "--", *UNITS)
+def unit_name(name: str) -> str:
+    """A unit as systemd itself names it: what has no suffix is a service."""
+    return name if "." in name else f"{name}.service"
+
+
+def units(host: Host, more: Sequence[str] = ()) -> dict[str, Any]:
+    """The state of every unit of ``UNITS`` and of ``more``."""
+    names = list(dict.fromkeys([*UNITS, *map(unit_name, more)]))
+    answer = host.run("systemctl", "show", "--property=LoadState,ActiveState,SubState,UnitFileState", "--", *names)
     if not answer.ok and not answer.out.strip():
         return {"unavailable": answer.err.strip() or f"systemctl show: exit status {answer.rc}"}
-    return unit_states(UNITS, answer.out)
+    return unit_states(names, answer.out)
 
 
 def unit_states(names: Sequence[str], text: str) -> dict[str, Any]:

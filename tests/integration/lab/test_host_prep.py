@@ -35,6 +35,7 @@ TREE = (
 )
 
 pytestmark = [
+    pytest.mark.stage("guest"),
     pytest.mark.lab,
     pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs QEMU: bash tests/lab/install_packages.sh"),
     pytest.mark.skipif(not ANSIBLE_PLAYBOOK.exists(), reason="needs Ansible beside this Python: make venv"),
@@ -119,6 +120,7 @@ def test_the_bare_guest_swaps(guest):
     assert guest.ssh("grep -c '^/swap.img' /etc/fstab").strip() == "2"
 
 
+@pytest.mark.case(32, "host_prep --check --diff on a bare node")
 def test_check_mode_leaves_the_node_as_it_is(guest, story):
     before = guest.ssh(TREE)
 
@@ -128,6 +130,7 @@ def test_check_mode_leaves_the_node_as_it_is(guest, story):
     assert changed(story["predicted"]) == 2
 
 
+@pytest.mark.case(32, "host_prep: predictions match the real run")
 def test_the_real_run_does_what_was_predicted(guest, story):
     story["real"] = guest.role("--diff")
 
@@ -140,10 +143,12 @@ def test_the_real_run_does_what_was_predicted(guest, story):
     assert [guest.ssh(f"sysctl -n {name}").strip() for name in SYSCTLS] == ["1", "1", "1"]
 
 
+@pytest.mark.case(31, "host_prep twice")
 def test_running_twice_changes_nothing(guest):
     assert changed(guest.role()) == 0
 
 
+@pytest.mark.case(19, "duplicate swap lines in fstab, and a reboot")
 def test_all_of_it_outlives_a_reboot(guest):
     guest.node.reboot()
 
@@ -179,6 +184,7 @@ def test_all_at_once_damaged_it_is_mended_and_stays_so(guest):
     assert changed(guest.role()) == 0
 
 
+@pytest.mark.case(19, "swap by a unit of the administrator's, and a reboot")
 def test_swap_of_an_administrators_own_unit_stays_off_and_the_unit_is_kept(guest):
     guest.ssh(
         "dd if=/dev/zero of=/data.img bs=1M count=16 status=none; chmod 600 /data.img; mkswap -q /data.img; "
@@ -196,6 +202,7 @@ def test_swap_of_an_administrators_own_unit_stays_off_and_the_unit_is_kept(guest
 
 
 @pytest.mark.parametrize("package", ["zram-tools", "systemd-zram-generator"])
+@pytest.mark.case(19, "swap by zram, two packages of it, and a reboot")
 def test_zram_swap_stays_off(guest, package):
     guest.ssh(
         f"DEBIAN_FRONTEND=noninteractive apt-get -qq update && apt-get -qqy install {package}; "
@@ -214,6 +221,7 @@ def test_zram_swap_stays_off(guest, package):
     assert not guest.module("swap")["changed"]
 
 
+@pytest.mark.case(0, "swap that does not fit into memory")
 def test_swap_that_does_not_fit_into_memory_is_refused_and_left_on(guest):
     guest.ssh(
         "swapon /swap.img; sysctl -qw vm.swappiness=200; mount -o remount,size=100% /dev/shm\n"
@@ -237,6 +245,7 @@ def test_swap_that_does_not_fit_into_memory_is_refused_and_left_on(guest):
     assert "/swap.img" in still
 
 
+@pytest.mark.case(20, "an immutable /etc/fstab")
 def test_an_immutable_fstab_is_named_and_the_other_layers_are_done(guest):
     guest.ssh("sed -i 's/^# gpunode.ready, swap off: //' /etc/fstab; chattr +i /etc/fstab; swapon /swap.img")
 
@@ -250,6 +259,7 @@ def test_an_immutable_fstab_is_named_and_the_other_layers_are_done(guest):
     assert mended["layers"]["live"] == []
 
 
+@pytest.mark.case(0, "a kernel module that hardening forbids")
 def test_a_module_forbidden_by_hardening_names_the_line(guest):
     guest.ssh("echo 'install dummy /bin/false' > /etc/modprobe.d/hardening.conf")
 
@@ -267,6 +277,7 @@ def test_a_module_that_the_kernel_lacks_names_kernel_and_package(guest):
     assert f"dpkg -V linux-image-{release}" in result["msg"]
 
 
+@pytest.mark.case(0, "a sysctl value that the kernel refuses")
 def test_a_value_that_the_kernel_refuses_is_not_persisted_and_the_rest_is(guest):
     settings = {"kernel.panic": "many", "kernel.panic_on_oops": 1}
 
@@ -298,6 +309,7 @@ def test_services_are_enabled_and_started_once(guest):
     assert (changed(first), changed(second)) == (1, 0)
 
 
+@pytest.mark.case(29, "a second holder of the lock, and a reboot")
 def test_a_second_run_is_refused_by_name_until_the_first_ends_or_the_node_reboots(guest):
     held = guest.module("run_lock", holder="ada@control", run_id="1")
     refused = guest.module("run_lock", fails=True, holder="bob@control", run_id="2")

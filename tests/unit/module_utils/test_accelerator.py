@@ -265,6 +265,13 @@ def test_firmware_of_the_very_version_is_looked_for(tree):
     assert after == {"path": "/lib/firmware/nvidia/580.95.05", "present": True}
 
 
+def test_an_install_line_that_runs_nothing_forbids_nouveau_too(tree):
+    tree.file("/etc/modprobe.d/a.conf", "install nouveau /bin/false\n")
+    tree.file("/etc/modprobe.d/b.conf", "install nouveau /sbin/modprobe --ignore-install nouveau\n")
+
+    assert accelerator.driver(tree.host())["nouveau"]["blacklisted_in"] == ["/etc/modprobe.d/a.conf"]
+
+
 def test_nouveau_is_told_with_what_forbids_it(tree):
     tree.file("/sys/module/nouveau/refcnt", "1\n")
     tree.file("/lib/modules/6.1.0-40-amd64/kernel/drivers/gpu/drm/nouveau/nouveau.ko")

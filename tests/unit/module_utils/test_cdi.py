@@ -499,6 +499,12 @@ def test_no_spec_makes_looking_at_it_raise(value):
     assert cdi.same(value, json.loads(json.dumps(value)))
 
 
+def test_a_device_whose_name_is_a_list_is_a_fault_and_no_traceback():
+    faults = cdi.validate({"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": [{"name": []}, {"name": []}]})
+
+    assert "two devices are named []" in faults
+
+
 def test_a_spec_nested_beyond_reason_is_refused():
     with pytest.raises(cdi.CdiError):
         cdi.parse('{"a":' + "[" * 100_000, "x.json")

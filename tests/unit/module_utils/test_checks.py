@@ -258,6 +258,9 @@ TRIGGERS = {
         ([(("toolkit", "binaries", "nvidia-ctk"), None)], {}),
         ([(("runtimes", "crio", "handlers", "nvidia", "path_exists"), False)], {}),
     ],
+    "runtime-link-missing": [
+        ([(("toolkit", "links"), {"runc": True, "crun": False})], {"runtime": "crio", "runtime_links": True}),
+    ],
     "toolkit-config-invalid": [
         (
             [(("toolkit", "config", "problem"), {"path": "/etc/x.toml", "line": 3, "text": "expected a value"})],
@@ -401,6 +404,20 @@ def test_a_real_node_with_four_h200_has_nothing_wrong_with_driver_and_gpus():
     findings = judged(facts, driver="preinstalled", gpu_count=4)
 
     assert {finding.layer for finding in findings} == {"host", "toolkit", "runtime", "cdi"}
+
+
+def test_a_containerd_that_is_dockers_own_is_held_against_no_cgroup_driver():
+    docker = {**HEALTHY["runtimes"]["crio"], "socket": "/run/docker.sock"}
+    programs = HEALTHY["cgroups"]["programs"]
+    own = {**programs["crio"], "installed": True, "configured": "cgroupfs", "in_force": None}
+    changes = [
+        (("runtimes",), {"docker": docker, "containerd": {**docker, "socket": "/run/containerd/containerd.sock"}}),
+        (("cgroups", "programs"), {**programs, "docker": programs["crio"], "containerd": own}),
+    ]
+
+    findings = judged(altered(changes), runtime="docker", cgroup_driver="systemd")
+
+    assert "cgroup-driver-unlike-expected" not in [finding.id for finding in findings]
 
 
 def test_every_check_has_a_trigger():

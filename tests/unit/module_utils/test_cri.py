@@ -226,3 +226,18 @@ def test_no_bytes_raise_anything_but_their_own_errors(pieces, ended):
 def test_no_message_raises_anything_but_a_wire_error(message):
     with contextlib.suppress(wire.WireError):
         list(wire.fields(message))
+
+
+@pytest.mark.parametrize(
+    ("status", "handlers"),
+    [
+        ({"handlers": [{"name": ""}, {"name": "runc"}, {"name": "nvidia"}]}, ("nvidia", "runc")),
+        ({"handlers": [], "info": {"config": {"containerd": {"runtimes": {"runc": {}}}}}}, ("runc",)),
+        ({"info": {"config": {"crio": {"Runtimes": {"crun": {}, "nvidia": {}}}}}}, ("crun", "nvidia")),
+        ({"info": {"config": "text"}}, None),
+        ({"handlers": [{"name": ""}]}, None),  # the default one alone, which has no name
+        ({}, None),
+    ],
+)
+def test_the_handlers_are_found_wherever_a_runtime_tells_them(status, handlers):
+    assert cri.known_handlers(status) == handlers

@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils.facts import kernel
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 
@@ -125,3 +127,39 @@ def test_this_machine_can_be_looked_at():
 
     assert isinstance(kernel.swap(host)["live"], list)
     assert "overlay" in kernel.kernel(host)["modules"]
+
+
+def test_an_initramfs_does_not_know_what_was_written_after_it(tmp_path):
+    host = node(
+        tmp_path,
+        {
+            "/proc/sys/kernel/osrelease": "6.1.0-1\n",
+            "/boot/initrd.img-6.1.0-1": "cpio",
+            "/etc/modprobe.d/older.conf": "blacklist pcspkr\n",
+            "/etc/modprobe.d/newer.conf": "blacklist nouveau\n",
+        },
+    )
+    os.utime(tmp_path / "etc/modprobe.d/older.conf", (1000, 1000))
+    os.utime(tmp_path / "boot/initrd.img-6.1.0-1", (2000, 2000))
+    os.utime(tmp_path / "etc/modprobe.d/newer.conf", (3000, 3000))
+
+    facts = kernel.kernel(host)
+
+    assert facts["initramfs"] == {"path": "/boot/initrd.img-6.1.0-1", "older_than": ["/etc/modprobe.d/newer.conf"]}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"/boot/initramfs-6.1.0-1.img": ""}, "/boot/initramfs-6.1.0-1.img"),
+        ({"/boot/initramfs-linux-lts.img": "", "/lib/modules/6.1.0-1/pkgbase": "linux-lts\n"}, "linux-lts"),
+        ({"/boot/initrd.img-5.10.0-9": ""}, None),
+    ],
+    ids=["dracut", "arch", "only of another kernel"],
+)
+def test_the_initramfs_is_that_of_the_running_kernel(tmp_path, files, expected):
+    host = node(tmp_path, {"/proc/sys/kernel/osrelease": "6.1.0-1\n", **files})
+
+    found = kernel.kernel(host)["initramfs"]
+
+    assert found is None if expected is None else expected in found["path"]

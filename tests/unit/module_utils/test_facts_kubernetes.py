@@ -309,9 +309,6 @@ def test_system_accounts_have_no_kubeconfig_looked_for():
 
 @given(st.text())
 def test_no_text_makes_reading_it_raise(text):
-    list(kubernetes.service_settings(text))
-    kubernetes.environment_file(text)
-    kubernetes.words(text)
     kubernetes.homes(text)
     kubernetes.server_of(text)
 

@@ -158,6 +158,23 @@ def test_each_mount_is_told_once(tmp_path):
     assert all(item["total_bytes"] > item["free_bytes"] > 0 for item in found)
 
 
+def test_a_folder_that_packages_fill_is_told_where_it_is_a_mount_of_its_own(tmp_path):
+    lines = ["27 1 254:0 / / rw - ext4 /dev/vda rw", "28 27 254:1 / /usr rw - ext4 /dev/vdb rw"]
+    write(tmp_path, "/proc/self/mountinfo", "\n".join(lines))
+
+    found = system.filesystems(Host(str(tmp_path)))
+
+    assert [item["mount"] for item in found] == ["/", "/usr"]
+
+
+def test_the_package_manager_is_the_one_that_installs_here(tmp_path):
+    for program in ("apt-get", "dnf"):  # Fedora has apt-get in its repositories, for whoever builds Debian's packages
+        write(tmp_path, f"/usr/bin/{program}", "")
+        (tmp_path / "usr/bin" / program).chmod(0o755)
+
+    assert system.operating_system(Host(str(tmp_path)))["package_manager"] == "dnf"
+
+
 def test_this_machine_can_be_looked_at():
     host = Host()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 import stat
@@ -17,6 +18,8 @@ from ansible_collections.gpunode.ready.plugins.module_utils import files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.stage("process")
+
 COLLECTIONS = str(Path(files.__file__).absolute().parents[5])
 
 
@@ -28,6 +31,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.case(45, "umask 0: files are 0644")
 def test_a_new_file_is_0644_whatever_the_umask(tmp_path):
     path = tmp_path / "new" / "deep" / "file.conf"
     before = os.umask(0)
@@ -143,6 +147,7 @@ def test_a_folder_in_the_way_is_named(tmp_path):
         files.replace_text(str(tmp_path), "text\n")
 
 
+@pytest.mark.case(47, "a link at the temporary name of a file")
 def test_a_link_planted_at_the_temporary_name_is_not_followed(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious\n")
@@ -176,6 +181,7 @@ def test_what_a_killed_run_left_is_swept_and_what_a_living_one_writes_is_not(tmp
     assert names(tmp_path) == sorted([living.name, other.name, "file"])
 
 
+@pytest.mark.case(15, "no room while a file is written (a limit of the process)")
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old\n")
@@ -204,6 +210,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root, to mount a small file system")
+@pytest.mark.case(15, "no room while a file is written (a full file system)")
 def test_a_file_system_without_space_is_said_to_be_full(tmp_path):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True)
     if mounted.returncode:
@@ -222,6 +229,7 @@ def test_a_file_system_without_space_is_said_to_be_full(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root, to mount a file system")
+@pytest.mark.case(20, "a file system mounted read-only")
 def test_a_read_only_file_system_is_named(tmp_path):
     options = ["-t", "tmpfs", "-o", "ro", "tmpfs"]
     if subprocess.run(["mount", *options, str(tmp_path)], capture_output=True).returncode:
@@ -235,6 +243,7 @@ def test_a_read_only_file_system_is_named(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("chattr"), reason="needs root and chattr (e2fsprogs)")
 @pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.case(20, "an immutable file, an immutable folder")
 def test_an_immutable_file_or_folder_is_named_with_the_command_that_frees_it(tmp_path, what):
     path = tmp_path / "file"
     path.write_text("old\n")
@@ -250,6 +259,7 @@ def test_an_immutable_file_or_folder_is_named_with_the_command_that_frees_it(tmp
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.case(25, "a writer is killed between writing and renaming")
 def test_a_killed_writer_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old\n")
@@ -324,3 +334,13 @@ def test_any_bytes_are_written_back_as_they_were(tmp_path, data):
 def test_every_error_says_that_the_old_file_is_intact():
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
         assert "The old file is intact" in files._reason("/nowhere/file", OSError(number, os.strerror(number)))
+
+
+@pytest.mark.parametrize("mode", ["rwx", "0999", "-1", "100000", "", "0o644", "6 4 4", "0_6_4"])
+def test_what_is_no_mode_is_refused_by_name(mode):
+    with pytest.raises(ValueError, match=f"^{re.escape(mode)}$"):
+        files.octal(mode)
+
+
+def test_a_mode_is_read_as_people_write_it():
+    assert (files.octal("0644"), files.octal("755"), files.octal(600)) == (0o644, 0o755, 0o600)

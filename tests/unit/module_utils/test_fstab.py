@@ -135,3 +135,25 @@ def test_no_text_makes_it_raise(text):
     fstab.without_swap(text)
     fstab.with_debugfs(text)
     fstab.summary(fstab.without_swap(text))
+
+
+@pytest.mark.parametrize("name", FSTABS)
+def test_swap_lines_come_back_as_they_were(name):
+    text = FSTABS[name]
+    repeated = {entry.line for entry in fstab.duplicates(text)}
+
+    back = fstab.with_swap(fstab.without_swap(text).after).after
+
+    assert back.split("\n") == [line for number, line in enumerate(text.split("\n"), 1) if number not in repeated]
+
+
+def test_a_swap_line_that_somebody_wrote_anew_comes_back_once():
+    text = f"{fstab.SWAP_OFF_MARKER}/swap.img none swap sw 0 0\n/swap.img  none swap sw 0 0\n"
+
+    assert fstab.with_swap(text).after == "/swap.img  none swap sw 0 0\n"
+
+
+def test_the_line_of_debugfs_goes_again():
+    assert fstab.without_debugfs(fstab.with_debugfs("/dev/vda / ext4 defaults 0 1\n").after).after == (
+        "/dev/vda / ext4 defaults 0 1\n"
+    )

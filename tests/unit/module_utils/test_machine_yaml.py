@@ -304,6 +304,7 @@ class Indented(Unaliased):
 def test_what_pyyaml_writes_is_read_back(tree, dumper, style):
     text = yaml.dump(tree, Dumper=dumper, **style)
     assume("!!" not in text and "? " not in text)  # what default_style and long keys bring in
+    assume(yaml.safe_load(text) == tree)  # PyYAML folds what begins with a blank, and does not read it back itself
     assume(go_typed(text) == yaml.safe_load(text))
 
     assert loads(text) == tree

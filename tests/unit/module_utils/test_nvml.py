@@ -655,21 +655,8 @@ def test_wherever_the_asking_process_ends_the_answer_is_whole(length, finished, 
 
 
 @given(st.text())
-def test_no_text_makes_the_version_reader_raise(text):
-    nvml.version_of(text)
+def test_no_text_makes_the_reader_of_profiles_raise(text):
     nvml.mig_profile(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  595.45.04  Release Build  (a@b)  \n", "595.45.04"),
-        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.256.02  Thu May  2 14:37:44 UTC 2024\n", "470.256.02"),
-        ("GCC version:  gcc version 13.2.0\n", None),
-    ],
-)
-def test_the_loaded_version_is_read_from_the_modules_own_words(text, version):
-    assert nvml.version_of(text) == version
 
 
 def test_ids_of_conditions_are_unique():

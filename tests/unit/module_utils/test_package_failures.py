@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils.package_failures import (
     FAILURES,
@@ -228,3 +230,16 @@ def test_no_words_make_it_raise(words):
 @given(st.sampled_from(SAMPLES), st.integers(0, 400), st.text(max_size=10))
 def test_no_part_of_known_words_makes_it_raise(sample, cut, noise):
     assert explain(sample[1][:cut] + noise, Context(name="x"))
+
+
+@pytest.mark.parametrize(
+    ("manager", "said"),
+    [("apt", "apt-mark showhold"), ("dnf", "dnf versionlock list"), ("pacman", "IgnorePkg")],
+)
+def test_what_is_held_is_asked_of_the_package_manager_that_failed(manager, said):
+    output = "Error: \n Problem: package nvidia-driver-cuda requires nvidia-kmod = 3:580.1, but none can be installed"
+
+    told = explain(output, replace(CONTEXT, manager=manager))
+
+    assert said in told
+    assert ("apt-mark" in told) is (manager == "apt")

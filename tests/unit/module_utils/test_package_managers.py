@@ -9,6 +9,7 @@ of their commands are checked here, no more.
 
 from __future__ import annotations
 
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -27,10 +28,19 @@ from ansible_collections.gpunode.ready.plugins.module_utils.package_managers imp
     described,
     lock_owner,
 )
-from ansible_collections.gpunode.ready.plugins.module_utils.package_set import check, judge_key, manager_for, plan_for
+from ansible_collections.gpunode.ready.plugins.module_utils.package_set import (
+    File,
+    check,
+    judge_key,
+    manager_for,
+    plan_for,
+    put_back,
+)
 from ansible_collections.gpunode.ready.plugins.module_utils.packages import (
     Pin,
+    Plan,
     Repository,
+    Step,
     Wanted,
     parse_ignored,
     parse_yum_repo,
@@ -56,8 +66,6 @@ class Machine(Host):
         )
 
     def write(self, path, text):
-        import pathlib
-
         file = pathlib.Path(self.path(path))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -125,6 +133,61 @@ def test_a_process_that_is_gone_is_still_described():
     assert described(2**22 + 1) == f"pid {2**22 + 1} (its command is unknown)"
 
 
+def test_what_cannot_be_put_back_does_not_keep_the_rest_from_it(tmp_path):
+    key, source, moved = tmp_path / "key.asc", tmp_path / "x.sources", tmp_path / "old.list.disabled"
+    key.mkdir()  # somebody put a folder there meanwhile
+    source.write_text("new")
+    moved.write_text("old")
+
+    put_back(
+        [File(str(key), None, "key"), File(str(source), None, "new")],
+        {str(tmp_path / "gone.list"): str(tmp_path / "gone.disabled"), str(tmp_path / "old.list"): str(moved)},
+    )
+
+    assert not source.exists()
+    assert (tmp_path / "old.list").read_text() == "old"
+
+
+def test_a_full_disk_is_told_before_a_package_manager_is_started(machine):
+    manager = Manager(machine, Request("CRI-O"))
+    manager.log = "/dev/full"
+
+    with pytest.raises(PackageError) as caught:
+        manager.logged("true", timeout_seconds=5, killable=True)
+
+    for part in ("CRI-O", "/dev/full", "No space left on device", "`true`"):
+        assert part in str(caught.value)
+
+
+def test_a_log_that_is_a_link_is_not_followed(machine, tmp_path):
+    target = tmp_path / "target"
+    target.write_text("")
+    (tmp_path / "packages.log").symlink_to(target)
+    manager = Manager(machine, Request("CRI-O"))
+    manager.log = str(tmp_path / "packages.log")
+
+    with pytest.raises(PackageError, match=r"packages\.log"):
+        manager.logged("true", timeout_seconds=5, killable=True)
+
+    assert target.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers", "words"),
+    [
+        (Apt, {}, "/var/lib/dpkg/status"),
+        (Pacman, {"pacman -Q": Completed(1, "", "error: could not open database\n")}, "could not open database"),
+    ],
+)
+def test_a_list_of_packages_that_cannot_be_read_is_told_in_one_sentence(tmp_path, kind, answers, words):
+    manager = kind(Machine(tmp_path, answers), Request("NVIDIA driver"))
+
+    with pytest.raises(PackageError) as caught:
+        manager.installed()
+
+    assert words in str(caught.value)
+
+
 # --- apt
 
 
@@ -173,7 +236,24 @@ def test_what_a_repository_file_excludes_counts_as_held(tmp_path):
     plan = plan_for(Dnf(machine, request), Dnf(machine, request).installed())
 
     assert plan.nothing
-    assert machine.asked == [["rpm", "-qa", "--qf", machine.asked[0][3], "cri-o", "cri-tools"]]
+    assert machine.asked == [["rpm", "-qa", "--qf", machine.asked[0][3]]]
+
+
+def test_the_headers_of_the_running_kernel_are_found_by_their_version(tmp_path):
+    text = "kernel-devel\t5.14.0-503.el9\tx86_64\nkernel-devel\t5.14.0-570.el9\tx86_64\n"
+    machine = Machine(tmp_path, {"rpm -qa": Completed(0, text, "")})
+    manager = Dnf(machine, Request("NVIDIA driver", (Wanted("kernel-devel-5.14.0-503.el9"),)))
+
+    assert plan_for(manager, manager.installed()).nothing
+    assert machine.asked == [["rpm", "-qa", "--qf", machine.asked[0][3]]]  # given that name, rpm would find nothing
+
+
+def test_what_a_pattern_excludes_is_not_held(tmp_path):
+    text = "".join(f"{name}\t580-1\tx86_64\n" for name in ("nvidia-open", "nvidia-settings", "nvidia-ctk"))
+    machine = Machine(tmp_path, {"rpm -qa": Completed(0, text, "")})
+    request = Request("NVIDIA driver", (Wanted("nvidia-open"),), CRIO, held=True, hold_also=("nvidia-[!c]*",))
+
+    assert plan_for(Dnf(machine, request), Dnf(machine, request).installed()).hold == ("nvidia-open", "nvidia-settings")
 
 
 def test_packages_of_the_distribution_cannot_be_held_without_versionlock_and_that_is_said(machine):
@@ -181,6 +261,38 @@ def test_packages_of_the_distribution_cannot_be_held_without_versionlock_and_tha
 
     with pytest.raises(PackageError, match="versionlock"):
         manager.hold(["containerd"])
+
+
+class Recorded(Dnf):
+    """dnf whose orders are written down instead of run."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.orders = []
+
+    def _must(self, *argv):
+        self.orders.append(list(argv))
+
+
+def test_dnf_5_holds_without_a_plugin_and_before_it_has_locked_anything(machine):
+    machine.write("/usr/bin/dnf5", "")
+    (pathlib.Path(machine.root) / "usr/bin/dnf5").chmod(0o755)
+    manager = Recorded(machine, Request("containerd", (Wanted("containerd"),), held=True))
+
+    manager.hold(["containerd"])
+
+    assert manager.orders == [["versionlock", "add", "containerd"]]
+
+
+@pytest.mark.parametrize(
+    ("before", "order"), [("3:28.5.2-1.el9", "install"), ("3:29.5.0-1.el9", "downgrade"), ("28.5.2-1", "install")]
+)
+def test_dnf_is_asked_to_downgrade_only_where_it_is_one(machine, before, order):
+    manager = Recorded(machine, Request("Docker"))
+
+    manager.transact(Plan(install=(Step("docker-ce", "29.0.1", before, ""),)), {})
+
+    assert manager.orders == [[order, "docker-ce-29.0.1"]]
 
 
 def test_the_enabled_module_stream_is_read_from_dnfs_own_file(machine):

@@ -288,6 +288,44 @@ def test_a_held_package_is_changed_when_asked():
     assert not result.problems
 
 
+@pytest.mark.parametrize(
+    ("wanted", "installed", "older"),
+    [
+        ("1.36.3", "1.36.4-1.1", True),
+        ("1.36.4", "1.36.3-1.1", False),
+        ("29.0.1", "3:28.5.2-1.el9", False),  # an epoch left out is not an epoch of 0
+        ("28.5.2", "3:29.0.1-1.el9", True),
+        ("2:30.0.0", "3:29.0.1-1.el9", True),
+        ("580.*", "3:590.48.01-1.el9", True),
+        ("590.*", "3:580.95.05-1.el9", False),
+        ("580.9*", "580.82.07-1", False),  # 580.95 would do, and is newer
+        ("580*", "590.48.01-1", False),  # as far as it says, 5800 would do
+        ("*", "590.48.01-1", False),
+    ],
+)
+@pytest.mark.parametrize("compare", [compare_debian, compare_rpm])
+def test_whether_what_is_wanted_is_older_is_known_without_the_epoch_and_of_a_branch(compare, wanted, installed, older):
+    assert core.is_older(wanted, installed, compare) is older
+
+
+def test_an_upgrade_of_a_package_with_an_epoch_is_no_downgrade():
+    plan = decide(
+        [Wanted("docker-ce", "29.0.1")], {"docker-ce": Package("docker-ce", "3:28.5.2-1.el9")}, compare=compare_rpm
+    )
+
+    assert [(step.name, step.version) for step in plan.install] == [("docker-ce", "29.0.1")]
+    assert not plan.problems
+
+
+def test_a_branch_older_than_what_is_installed_is_a_downgrade():
+    plan = decide(
+        [Wanted("nvidia-open", "580.*")], {"nvidia-open": Package("nvidia-open", "3:590.48-1")}, compare=compare_rpm
+    )
+
+    assert not plan.install
+    assert "never downgraded unasked" in plan.problems[0]
+
+
 def test_a_package_is_never_downgraded_unasked():
     result = plan([Wanted("cri-o", "1.36.2-1.1")], Package("cri-o", "1.36.3-1.1"))
 

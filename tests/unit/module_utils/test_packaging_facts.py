@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils.facts.packaging import (
     cared_for,
+    key_paths,
     packages,
     repositories,
 )
@@ -134,6 +135,23 @@ def test_a_yum_repository_is_told_with_its_key_file(tmp_path):
     )
 
     assert (found["name"], found["signed_by"], found["signed_by_exists"]) == ("cuda", "file:///etc/pki/k", False)
+
+
+@pytest.mark.parametrize(
+    ("signed_by", "paths"),
+    [
+        ("/usr/share/keyrings/a.gpg", ["/usr/share/keyrings/a.gpg"]),
+        ("/k/a.gpg,/k/b.gpg", ["/k/a.gpg", "/k/b.gpg"]),
+        ("file:///etc/pki/a, file:///etc/pki/b", ["/etc/pki/a", "/etc/pki/b"]),
+        ("https://example.org/key file:///etc/pki/a", ["/etc/pki/a"]),
+        ("file:///etc/pki/rpm-gpg/RPM-GPG-KEY-rpmfusion-nonfree-fedora-$releasever", []),
+        ("573BFD6B3D8FBC641079A6ABABF5BD827BD9BF62", []),
+        ("(in this file)", []),
+        ("", []),
+    ],
+)
+def test_the_key_files_of_a_repository_are_known_by_their_paths(signed_by, paths):
+    assert key_paths(signed_by) == paths
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from ansible_collections.gpunode.ready.plugins.module_utils.run_lock import Cloc
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.stage("process")
+
 COLLECTIONS = str(Path(run_lock.__file__).absolute().parents[5])
 NOON = Clock(date=1_795_262_400, uptime=100)
 
@@ -41,6 +43,7 @@ def test_a_free_node_is_given_to_who_asks(path):
     assert json.loads(Path(path).read_text())["holder"] == "ada@control"
 
 
+@pytest.mark.case(45, "umask 0: the lock is 0600")
 def test_the_lock_and_its_folder_are_for_root_alone_even_at_umask_0(path):
     before = os.umask(0)
     try:
@@ -75,6 +78,7 @@ def test_the_same_run_takes_it_again_and_prolongs_it(path):
     assert outcome.lock.expires == "2026-11-21T13:10:00Z"
 
 
+@pytest.mark.case(29, "a stale lock", simulated="the clock that the lock is judged by")
 def test_a_stale_lock_expires_and_who_held_it_is_told(path):
     hold(path, "ada")
 
@@ -130,6 +134,7 @@ def test_nobody_releases_the_lock_of_another(path):
     assert run_lock.look(path).run_id == "ada"
 
 
+@pytest.mark.case(47, "a link at the lock")
 def test_a_link_planted_at_the_lock_is_neither_read_nor_written_through(path, tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -143,6 +148,7 @@ def test_a_link_planted_at_the_lock_is_neither_read_nor_written_through(path, tm
     assert not os.path.islink(path)
 
 
+@pytest.mark.case(47, "a link at the lock's folder")
 def test_a_link_planted_at_the_folder_is_refused(path, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -162,6 +168,7 @@ def test_a_folder_that_others_may_write_is_refused(path):
         hold(path, "ada")
 
 
+@pytest.mark.case(29, "many runs ask for the lock at once")
 def test_of_many_runs_at_once_one_gets_the_node(path):
     code = (
         "import sys\n"
@@ -198,3 +205,7 @@ def test_no_json_makes_the_reader_raise(value):
     keys = ("holder", "run_id", "since", "expires", "since_uptime_seconds", "expires_uptime_seconds")
 
     run_lock.parse(json.dumps(dict.fromkeys(keys, value)))
+
+
+def test_a_boot_has_the_name_that_the_kernel_gives_it():
+    assert run_lock.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip() != ""

@@ -519,6 +519,15 @@ def test_docker_is_told_of_cdi_only_where_it_knows_it_and_has_it_off(docker, tre
     assert core.docker_settings({"cdi": True}, docker) == tree
 
 
+def test_a_docker_that_was_told_to_have_no_cdi_is_told_otherwise():
+    current = {"features": {"cdi": False}}
+
+    tree = core.docker_settings({"cdi": True}, (29, 0, 0), current)
+
+    assert tree == {"features": {"cdi": True}}
+    assert core.docker_settings({"cdi": True}, (29, 0, 0), tree) == {}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "enough"),
     [

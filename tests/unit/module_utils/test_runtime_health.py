@@ -16,7 +16,6 @@ from ansible_collections.gpunode.ready.plugins.module_utils.runtime_health impor
     Health,
     cri_health,
     docker_health,
-    known_handlers,
 )
 from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import Unit, UnitError, telling
 
@@ -63,7 +62,7 @@ def test_docker_says_which_runtimes_it_knows(docker):
     [
         (500, b'{"message": "database locked"}', "database locked"),
         (200, b"no json", "Expecting value"),
-        (200, b"[]", "status 200"),
+        (200, b"[]", "HTTP status 200"),
     ],
 )
 def test_a_docker_that_is_not_well_is_told_in_its_words(docker, status, body, told):
@@ -82,20 +81,6 @@ def test_a_socket_that_is_not_there_is_named(tmp_path, ask):
 
     assert not health.ok
     assert "no.sock" in health.why
-
-
-@pytest.mark.parametrize(
-    ("status", "handlers"),
-    [
-        ({"handlers": [{"name": ""}, {"name": "runc"}, {"name": "nvidia"}]}, ("nvidia", "runc")),
-        ({"handlers": [], "info": {"config": {"containerd": {"runtimes": {"runc": {}}}}}}, ("runc",)),
-        ({"info": {"config": {"crio": {"Runtimes": {"crun": {}, "nvidia": {}}}}}}, ("crun", "nvidia")),
-        ({"info": {"config": "text"}}, None),
-        ({}, None),
-    ],
-)
-def test_the_handlers_are_found_wherever_a_runtime_tells_them(status, handlers):
-    assert known_handlers(status) == handlers
 
 
 def test_a_runtime_that_does_not_tell_its_handlers_is_not_blamed():

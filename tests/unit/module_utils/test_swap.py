@@ -259,6 +259,7 @@ def test_an_fstab_that_cannot_be_read_is_not_taken_for_an_empty_one(node):
         ("swap.img.swap", "/swap.img"),
         ("dev-zram0.swap", "/dev/zram0"),
         ("dev-disk-by\\x2duuid-0b9d\\x2d55.swap", "/dev/disk/by-uuid/0b9d-55"),
+        ("m\\xc3\\xbcll-swap.swap", "/müll/swap"),
     ],
 )
 def test_a_unit_is_named_after_its_area(name, area):

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils import unit_set
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +67,37 @@ def test_what_runs_and_must_not_is_stopped_and_disabled():
     assert (todo.stop, todo.disable) == (("a.path",), ("a.path",))
 
 
+def test_a_unit_is_disabled_while_its_file_is_still_there():
+    todo = plan(absent=[FILE], disabled=["a.path"])
+
+    assert todo.before_files() == [["stop", "a.path"], ["disable", "a.path"]]
+    assert todo.after_files() == [["daemon-reload"]]
+
+
+def test_a_unit_whose_new_file_systemd_has_not_read_yet_is_restarted():
+    interrupted = SHOWN.replace("NeedDaemonReload=no", "NeedDaemonReload=yes", 1)
+    state = unit_set.states(interrupted, ["a.path"])
+
+    todo = unit_set.plan({FILE: (False, False)}, (), state, ["a.path"], ["a.path"], ())
+
+    assert todo.after_files() == [["daemon-reload"], ["restart", "a.path"]]
+
+
+def test_a_unit_of_others_that_systemd_has_not_read_yet_is_not_restarted():
+    state = unit_set.states(SHOWN.replace("NeedDaemonReload=no", "NeedDaemonReload=yes", 1), ["a.path"])
+
+    todo = unit_set.plan({}, (), state, (), ["a.path"], ())
+
+    assert todo.after_files() == [["daemon-reload"]]
+
+
+def test_a_unit_enabled_until_the_next_boot_only_is_enabled_for_good_and_not_disabled():
+    state = unit_set.states(SHOWN.replace("UnitFileState=enabled", "UnitFileState=enabled-runtime", 1), ["a.path"])
+
+    assert unit_set.plan({}, (), state, ["a.path"], (), ()).enable == ("a.path",)
+    assert unit_set.plan({}, (), state, (), (), ["a.path"]).disable == ()
+
+
 def test_a_unit_asked_for_by_another_of_its_names_is_found():
     assert unit_set.states(SHOWN, ["alias.service"])["alias.service"]["UnitFileState"] == "disabled"
 
@@ -75,9 +105,3 @@ def test_a_unit_asked_for_by_another_of_its_names_is_found():
 @given(st.text())
 def test_no_text_makes_reading_states_raise(text):
     assert set(unit_set.states(text, ["a.service"])) == {"a.service"}
-
-
-@pytest.mark.parametrize("mode", ["rwx", "0999", "-1", "100000"])
-def test_what_is_no_mode_is_refused(mode):
-    with pytest.raises(ValueError, match=mode):
-        unit_set.wanted_mode(mode)

@@ -1,0 +1,147 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which packages would go, by dnf and pacman. apt at work is in tests/integration/test_package_set.py."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+from ansible_collections.gpunode.ready.plugins.module_utils.host import Completed, Host
+from ansible_collections.gpunode.ready.plugins.module_utils.package_managers import Dnf, PackageError, Pacman, Request
+from ansible_collections.gpunode.ready.plugins.module_utils.package_ownership import (
+    brought,
+    everything,
+    ledger_of,
+    remember_end,
+    remember_start,
+    unshield,
+)
+from ansible_collections.gpunode.ready.plugins.module_utils.package_withdrawal import shield, withdraw
+from ansible_collections.gpunode.ready.plugins.module_utils.packages import Plan, Step, Wanted
+
+BEFORE = "bash\t5.1-1\tx86_64\nkernel-devel\t5.14.0-1\tx86_64\n"
+AFTER = f"{BEFORE}kernel-devel\t5.14.0-2\tx86_64\ncri-o\t1.36.3-1\tx86_64\nconmon\t2.1-1\tx86_64\n"
+NEEDED = "error: Failed dependencies:\n\tconmon >= 2 is needed by (installed) podman-4:4.9.4-1.el9.x86_64\n"
+
+
+class Machine(Host):
+    """A captured tree whose commands answer what they are told to."""
+
+    def __init__(self, root, answers):
+        self.answers = answers
+        super().__init__(str(root), self.answer)
+
+    def answer(self, argv, timeout_seconds):
+        line = " ".join(argv)
+        return next((said for start, said in self.answers.items() if line.startswith(start)), Completed(127, "", ""))
+
+
+@pytest.fixture
+def dnf(tmp_path):
+    (tmp_path / "var/lib").mkdir(parents=True)
+    machine = Machine(tmp_path, {"rpm -qa": Completed(0, BEFORE, ""), "rpm -e --test": Completed(0, "", "")})
+    manager = Dnf(machine, Request("CRI-O", wanted=(Wanted("cri-o"),)))
+    plan = Plan(install=(Step("cri-o", "", None, "it is not installed"),))
+    ledger = ledger_of("CRI-O", machine)
+    remember_start(ledger, manager, plan)
+    machine.answers["rpm -qa"] = Completed(0, AFTER, "")
+    remember_end(ledger, manager)
+    return manager
+
+
+def test_what_came_with_what_was_asked_for_is_ours_each_kernel_by_its_version(dnf):
+    ours = brought(ledger_of("CRI-O", dnf.host), everything(dnf))
+
+    assert ours == {"cri-o", "conmon", "kernel-devel-5.14.0-2"}
+
+
+def test_all_of_it_would_go(dnf):
+    foretold = withdraw(dnf, check_mode=True)
+
+    assert foretold.removed == ["conmon", "cri-o", "kernel-devel-5.14.0-2"]
+    assert foretold.stays == []
+
+
+def test_what_another_package_needs_would_stay(dnf):
+    dnf.host.answers["rpm -e --test conmon cri-o"] = Completed(1, "", NEEDED)
+    dnf.host.answers["rpm -e --test conmon"] = Completed(1, "", NEEDED)
+    dnf.host.answers = dict(reversed(dnf.host.answers.items()))
+
+    foretold = withdraw(dnf, check_mode=True)
+
+    assert foretold.removed == ["cri-o", "kernel-devel-5.14.0-2"]
+    assert foretold.warnings == ["conmon was brought by us, and stays: podman needs it now"]
+
+
+def test_a_transaction_that_was_killed_leaves_what_it_brought_ours(dnf):
+    ledger = ledger_of("CRI-O", dnf.host)
+    ledger.replace(before=["bash"], brought=None)
+    ledger.save()
+
+    assert "cri-o" in withdraw(dnf, check_mode=True).removed
+
+
+def test_what_was_removed_or_changed_is_told(dnf):
+    ledger = ledger_of("CRI-O", dnf.host)
+    ledger.replace(removed={"docker": "20-1"}, changed={"bash": "5.0-1"})
+    ledger.save()
+
+    assert withdraw(dnf, check_mode=True).warnings == [
+        "bash was 5.0-1 before us, and stays at 5.1-1",
+        "docker 20-1 was removed by us, because it was in the way; install it again if you want it",
+    ]
+
+
+def test_without_a_ledger_no_package_is_ours(tmp_path):
+    machine = Machine(tmp_path, {"rpm -qa": Completed(0, AFTER, "")})
+
+    assert not withdraw(Dnf(machine, Request("CRI-O", wanted=(Wanted("cri-o"),))), check_mode=True).changed
+
+
+def test_pacman_names_what_requires_a_package(tmp_path):
+    desc = "%NAME%\n{0}\n\n%VERSION%\n1-1\n"
+    for name in ("runc", "docker"):
+        file = pathlib.Path(f"{tmp_path}/var/lib/pacman/local/{name}-1-1/desc")
+        file.parent.mkdir(parents=True)
+        file.write_text(desc.format(name))
+    said = ":: removing runc breaks dependency 'runc' required by docker\n"
+    machine = Machine(tmp_path, {"pacman -Rp": Completed(1, "", said), "pacman -Q": Completed(0, "runc 1-1\n", "")})
+    ledger = ledger_of("containerd", machine)
+    ledger.replace(brought=["runc"])
+    ledger.save()
+
+    foretold = withdraw(Pacman(machine, Request("containerd")), check_mode=True)
+
+    assert foretold.warnings == ["runc was brought by us, and stays: docker needs it now"]
+
+
+def test_data_moves_out_of_reach_and_back(tmp_path):
+    host = Host(str(tmp_path))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/image").write_text("precious")
+
+    shield(host, "Docker", ["/data", "/none"])
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "data").mkdir()  # a script made it anew
+    unshield(host, ["/data", "/none"])
+
+    assert (tmp_path / "data/image").read_text() == "precious"
+
+
+def test_data_on_a_mount_of_its_own_stops_a_purge_that_would_touch_it(tmp_path, monkeypatch):
+    def busy(_one, _other):
+        raise OSError(16, "Device or resource busy")
+
+    host = Host(str(tmp_path))
+    (tmp_path / "data/image").mkdir(parents=True)
+    (tmp_path / "var/lib/dpkg/info").mkdir(parents=True)
+    (tmp_path / "var/lib/dpkg/info/nukes.postrm").write_text("rm -rf /data\n")
+    monkeypatch.setattr("os.rename", busy)
+
+    shield(host, "Docker", ["/data"], ["harmless"])
+    with pytest.raises(
+        PackageError, match=r"Docker: /data cannot be kept out of reach .* Unmount /data, then run again"
+    ):
+        shield(host, "Docker", ["/data"], ["nukes"])
