@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 STAMP := $(VENV)/.ready-$(shell sha256sum requirements.txt | cut -c1-16)
 
-.PHONY: help setup packages lint unit check sanity integration molecule faults figures test demo bench docs changelog build galaxy lock clean
+.PHONY: help setup packages lint unit check api sanity integration molecule faults figures test demo bench docs changelog build galaxy lock clean
 
 help: ## This page
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ check: lint unit ## Lint and unit tests: under two minutes
 
 integration: $(STAMP) ## Modules, filters and playbooks through Ansible itself; the report in a browser
 	@$(BIN)/python -m pytest tests/integration -q -m "not lab"
+
+api: $(STAMP) ## Everything that speaks to Kubernetes, against a real etcd and kube-apiserver
+	@$(BIN)/python -m pytest tests/api -q
 
 sanity: $(STAMP) ## ansible-test sanity on a copy, without an ignore file
 	@bash tests/sanity.sh

@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "collections"))
 
 from ansible_collections.gpunode.ready.plugins.module_utils import findings  # noqa: E402 - needs the path
 from ansible_collections.gpunode.ready.plugins.module_utils.checks import all as catalogue  # noqa: E402
+from ansible_collections.gpunode.ready.plugins.module_utils.checks import cluster_all  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.diagnose import diagnose_text  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.nvidia_repository import (  # noqa: E402
     FOLDERS,
@@ -34,17 +35,17 @@ from ansible_collections.gpunode.ready.plugins.module_utils.preflight import ARC
 from ansible_collections.gpunode.ready.plugins.module_utils.signatures.all import FAILURES  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.signatures.benign import BENIGN  # noqa: E402
 
-CHECKS = catalogue.CHECKS
+CHECKS = (*catalogue.CHECKS, *cluster_all.CLUSTER_CHECKS)
 
 HEAD = """\
 <!-- Generated from the catalogues of checks and signatures by docs/generate.py; edit those, not this page. -->
 
 # Diagnosis: every finding, from cause to consequence
 
-`gpunode.ready.node_check`, `gpunode.ready.diagnose`, `verify.yml`, `repair.yml` and the report all speak of the
-findings below. A finding carries the values observed and expected, the file and line where they were seen, and its
-remedy. Its id stays the same for ever: mute one that you accept with `gpunode_mute: [id]` (or the modules' option
-`mute`).
+`gpunode.ready.node_check`, `gpunode.ready.cluster_info`, `gpunode.ready.diagnose`, `verify.yml`, `repair.yml` and the
+report all speak of the findings below. A finding carries the values observed and expected, the file and line (or the
+object of the API) where they were seen, and its remedy. Its id stays the same for ever: mute one that you accept with
+`gpunode_mute: [id]` (or the option `mute` of the modules).
 
 *fatal*: GPUs or the node do not work, or will not after the next boot. *degraded*: works, but not as promised.
 *notice*: worth knowing, and no reason to fail. A finding that another one explains is folded under it.
@@ -94,7 +95,7 @@ TITLES = {
     "runtime": "Container runtime",
     "cdi": "CDI",
     "kubelet": "kubelet",
-    "kubeadm": "kubeadm",
+    "kubeadm": "kubeadm and the API",
     "plugin": "Device plugin",
     "scheduler": "Scheduling",
     "workload": "Workloads",
@@ -115,20 +116,26 @@ def printed(failure: Any) -> list[str]:
     return lines
 
 
-def section(item: Any, known: Sequence[str], failure: Any | None = None) -> str:
-    lines = [f"### {item.id}", "", f"*{item.severity}*. {item.meaning}", "", f"**Mend.** {item.remedy.text}"]
+def told(item: Any, known: Sequence[str], more: Sequence[str] = ()) -> str:
+    lines = [f"*{item.severity}*. {item.meaning}", "", f"**Mend.** {item.remedy.text}"]
     if item.remedy.role:
         tag = f", tag `{item.remedy.tag}`" if item.remedy.tag else ""
         lines[-1] += f" Role [`{item.remedy.role}`](../roles/{item.remedy.role}/README.md){tag}."
     if item.remedy.commands:
         lines += ["", "```sh", *item.remedy.commands, "```"]
-    causes = [*item.consequence_of, *(failure.consequence_of if failure else ())]
-    links = [f"[{name}](#{name})" for name in dict.fromkeys(causes) if name in known]
+    causes = dict.fromkeys([*item.consequence_of, *more])
+    links = [f"[{name}](#{name})" for name in causes if name in known]
     if links:
         lines += ["", "Explained by: " + ", ".join(links) + "."]
-    if failure:
-        lines += printed(failure)
     return "\n".join(lines)
+
+
+def section(items: Sequence[Any], known: Sequence[str], failure: Any | None = None) -> str:
+    """One id: where a node and the cluster can both show it, both; then what programs print of it."""
+    more = failure.consequence_of if failure else ()
+    first, *others = items
+    parts = [f"### {first.id}", told(first, known, more), *(told(item, known) for item in others)]
+    return "\n".join(["\n\n".join(parts), *(printed(failure) if failure else [])])
 
 
 def rates() -> str:
@@ -169,18 +176,23 @@ def benign() -> str:
 def diagnosis(checks: Sequence[Any], failures: Sequence[Any]) -> str:
     parts = [HEAD]
     texts = {failure.id: failure for failure in failures}
-    judged = {check.id for check in checks}
-    items = [*checks, *(failure for failure in failures if failure.id not in judged)]
-    known = [item.id for item in items]
-    layers = [layer for layer in findings.LAYERS if any(item.layer == layer for item in items)]
+    by_id: dict[str, list[Any]] = {}
+    for check in checks:
+        by_id.setdefault(check.id, []).append(check)
+    for failure in failures:
+        by_id.setdefault(failure.id, [failure])
+    known = list(by_id)
+    layers = [layer for layer in findings.LAYERS if any(group[0].layer == layer for group in by_id.values())]
     rows = ["| layer | findings |", "|---|---|"]
     for layer in layers:
-        links = ", ".join(f"[{item.id}](#{item.id})" for item in items if item.layer == layer)
+        links = ", ".join(f"[{name}](#{name})" for name, group in by_id.items() if group[0].layer == layer)
         rows.append(f"| {TITLES.get(layer, layer)} | {links} |")
     parts += ["\n".join(rows) + "\n", rates(), benign()]
     for layer in layers:
         parts.append(f"## {TITLES.get(layer, layer)}\n")
-        parts.extend(f"{section(item, known, texts.get(item.id))}\n" for item in items if item.layer == layer)
+        parts.extend(
+            f"{section(group, known, texts.get(name))}\n" for name, group in by_id.items() if group[0].layer == layer
+        )
     return "\n".join(parts)
 
 
@@ -189,10 +201,70 @@ RELIABILITY = """\
 
 # Reliability: faults injected for real
 
-Each row is a test in tests/faults that injects its fault on a lab node, a virtual machine with a kernel of its own, a
-simulated GPU and fixture packages in place of upstream's, and then demands the outcome: nothing lost, the cause named,
-the next run completes. A case that is not in the table was not run.
+Each row is a fault that tests inject, and then demand: nothing lost, the cause named, the next run completes.
+`make faults` runs them all and keeps what became of them. A case without a row was not run.
 """
+
+STAGES = {
+    "guest": "a virtual machine with a kernel, systemd, apt and disk of its own, emulated. Its GPU is a PCI "
+    "function with nothing behind it; NVIDIA's driver and toolkit are fixture packages of the same names and paths; "
+    "containerd and the rest of Debian are real",
+    "root": "a Debian root of its own without a kernel: real apt, dpkg and gpg, real HTTP and TLS on loopback",
+    "process": "real processes, files and file systems on the machine that runs the tests",
+}
+
+# What a node, a run, a cluster or a user can do to us. Those of the cluster come with its layers.
+CASES = {
+    1: "a misspelt variable",
+    2: "an unknown choice, a wrong type",
+    3: "two names, one machine",
+    4: "an empty group, a limit that matches nothing",
+    5: "two control planes",
+    6: "Kubernetes and CRI-O minors apart",
+    7: "pod, service and node networks overlap",
+    8: "a GPU host without a GPU",
+    9: "an old Python, an unsupported system",
+    10: "an invalid sharing configuration",
+    11: "quotes, spaces, commands, line ends in values",
+    12: "dpkg's lock is held",
+    13: "dpkg half-configured",
+    14: "package installed, program gone",
+    15: "disk full, before and during a write",
+    16: "mirror down, slow, 404, truncated",
+    17: "wrong checksum, expired or SHA-1 key",
+    18: "corrupt TOML, YAML, JSON",
+    19: "swap by fstab, unit, zram",
+    20: "a read-only or immutable file",
+    21: "a clock a day off",
+    22: "headers missing, Secure Boot, nouveau",
+    23: "module and library versions differ",
+    24: "a user's own file in our folder",
+    25: "controller killed at a task",
+    26: "ssh cut during apt",
+    27: "node rebooted in the middle of a run",
+    28: "three reboots after success",
+    29: "two runs at once, a stale lock",
+    30: "a host that does not answer",
+    31: "a second run",
+    32: "check mode on a bare host",
+    33: "each tag alone",
+    34: "a wrong become password",
+    35: "uninstall",
+    36: "API down, slow, 429",
+    37: "cgroup drivers differ",
+    38: "`kubeadm init` died half-way",
+    39: "handler or RuntimeClass missing",
+    40: "desired pods 0",
+    41: "image pull blocked",
+    42: "10,000 evicted pods",
+    43: "no default StorageClass",
+    44: "planted secrets",
+    45: "umask 0",
+    46: "Grafana's password is admin",
+    47: "a link planted at a temporary path",
+    48: "RBAC against a golden file",
+}
+OF_THE_CLUSTER = {5, 7, 10, *range(36, 44), 46, 48}
 
 PERFORMANCE = """\
 <!-- Generated from docs/figures/bench.json by docs/generate.py; `make bench` writes the figures, nobody types them. -->
@@ -204,14 +276,68 @@ and only ratios carry over to other machines; a ratio below 1 says that we take 
 """
 
 
+def one_commit(rows: Sequence[dict[str, Any]]) -> str:
+    """The commit that all rows were run from. Raises ``ValueError`` where there is none: no page is made of that."""
+    commits = sorted({row["commit"] for row in rows})
+    if not commits:
+        raise ValueError("docs/figures/reliability.json holds no outcome: make faults figures")
+    if len(commits) > 1:
+        raise ValueError(f"docs/figures/reliability.json mixes the commits {', '.join(commits)}: make faults figures")
+    if commits[0].endswith("+"):
+        raise ValueError(
+            f"docs/figures/reliability.json is of {commits[0]}, a tree that nobody committed: commit it first"
+        )
+    return commits[0]
+
+
+def together(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each fault of a case: what became of all the tests that inject it."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["case"] or 99, row["fault"], row["stage"], row["simulated"])
+        one = found.setdefault(key, {**row, "tests": 0, "passed": 0, "failed": 0, "seconds": 0, "figures": {}})
+        one["tests"] += 1
+        one["passed"] += row["outcome"] == "passed"
+        one["failed"] += row["outcome"] == "failed"
+        one["seconds"] += row["seconds"]
+        one["figures"].update(row["figures"])
+    return [found[key] for key in sorted(found)]
+
+
+def listed(numbers: Sequence[int]) -> str:
+    return "; ".join(f"{number} ({CASES[number]})" for number in numbers) or "none"
+
+
 def reliability(rows: Sequence[dict[str, Any]]) -> str:
-    passed = sum(row["outcome"] == "passed" for row in rows)
-    lines = [RELIABILITY, f"**{passed} of {len(rows)} tests passed.**\n"]
-    lines += ["| case | fault | outcome | seconds | figures |", "|---|---|---|---|---|"]
-    for row in sorted(rows, key=lambda row: (row["case"] or 99, row["fault"])):
-        figures = "; ".join(f"{name}: {value}" for name, value in row["figures"].items())
-        case = row["case"] or "also"
-        lines.append(f"| {case} | {row['fault']} | {row['outcome']} | {row['seconds']:.0f} | {figures} |")
+    commit, days = one_commit(rows), sorted({row["date"] for row in rows})
+    faults = together(rows)
+    of = {number: [row for row in faults if row["case"] == number] for number in CASES}
+    passed = [number for number, own in of.items() if own and all(row["passed"] == row["tests"] for row in own)]
+    failed = [number for number, own in of.items() if any(row["failed"] for row in own)]
+    begun = [number for number, own in of.items() if any(row["passed"] for row in own)]
+    partly = [number for number in begun if number not in (*passed, *failed)]
+    left = [number for number in CASES if number not in (*begun, *failed, *OF_THE_CLUSTER)]
+    mine = len(CASES) - len(OF_THE_CLUSTER)
+    tests = sum(row["outcome"] == "passed" for row in rows)
+    ran = sum(row["outcome"] in ("passed", "failed") for row in rows)
+    lines = [RELIABILITY, "| where | what it is |", "|---|---|"]
+    lines += [f"| {stage} | {what} |" for stage, what in STAGES.items()]
+    lines += ["", f"Run from commit `{commit}` on {' and '.join(days)}.", ""]
+    lines += ["| figure | value |", "|---|---|"]
+    lines.append(f"| cases passed, by every test that there is | {len(passed)} of the {mine} that concern a node |")
+    lines.append(f"| cases passed by some of their tests, the others not run | {listed(partly)} |")
+    lines.append(f"| cases failed | {listed(failed)} |")
+    lines.append(f"| cases of a node that were not run | {listed(left)} |")
+    lines.append(f"| cases of the cluster, with layers to come | {listed(sorted(OF_THE_CLUSTER))} |")
+    lines.append(f"| tests | {tests} passed, {ran - tests} failed, {len(rows) - ran} not run |")
+    figures = {name: value for row in faults for name, value in row["figures"].items()}
+    lines += [f"| {name} | {value} |" for name, value in figures.items()]
+    lines += ["", "| case | fault | where | simulated besides | passed | seconds |", "|---|---|---|---|---|---|"]
+    for row in faults:
+        left = row["tests"] - row["passed"] - row["failed"]
+        outcome = f"{row['passed']}/{row['tests']}" + (f", {left} not run" if left else "")
+        cells = (row["case"] or "also", row["fault"], row["stage"], row["simulated"], outcome, f"{row['seconds']:.0f}")
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 

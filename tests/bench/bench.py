@@ -28,6 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/lab"))
+sys.path.insert(0, str(ROOT / "tests/api"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from delay_proxy import DelayProxy
@@ -360,11 +361,89 @@ def diagnosis(table: Table, folder: Path, rounds: int) -> None:
     table.add("diagnose.startup_seconds", startup, "s", 0.05, "ten lines, after import")
 
 
+NODES, PODS = 200, 5000
+
+
+def look_at_a_cluster(table: Table, rounds: int) -> None:
+    """`cluster_info`'s facts and findings of a busy cluster on a real API server, in a process that ends afterwards."""
+    from control_plane import control_plane
+    from inhabitants import populate
+
+    utils = "ansible_collections.gpunode.ready.plugins.module_utils"
+    code = (
+        "import sys, time; t = time.monotonic();"
+        f"from {utils}.cluster import client, facts, expect; from {utils}.checks.cluster_all import judge_cluster;"
+        "api = client.Client(client.find_endpoint(sys.argv[1])); seen = facts.collect(api);"
+        "found = judge_cluster(seen, expect.cluster_expectations({}));"
+        "assert len(seen['nodes']) == 200 and sum(seen['pods']['counts'].values()) == 5000 and found;"
+        "print(time.monotonic() - t, api.requests, time.process_time())"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "collections")}
+    with control_plane() as plane:
+        kubeconfig = plane.kubeconfig()
+        populate(kubeconfig, NODES, PODS)
+        said = [
+            subprocess.run(
+                [sys.executable, "-c", code, kubeconfig], env=environment, check=True, capture_output=True, text=True
+            ).stdout.split()
+            for _round in range(rounds)
+        ]
+    table.add("cluster_info.seconds", statistics.median(float(words[0]) for words in said), "s", 2)
+    table.add("cluster_info.cpu_seconds", statistics.median(float(words[2]) for words in said), "s", None)
+    table.add("cluster_info.requests", max(int(words[1]) for words in said), "requests", None)
+
+
+OBJECTS = 20
+OBJECT_LOOP = "a loop of kubernetes.core.k8s, server-side apply"
+
+
+def objects_beside_a_loop(table: Table, folder: Path, rounds: int) -> None:
+    """The same objects, there already: one call of ours, and one call of the well-known module for each."""
+    from control_plane import control_plane
+
+    items = [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"bench-{number}", "namespace": "default"},
+            "data": {"number": str(number)},
+        }
+        for number in range(OBJECTS)
+    ]
+    with control_plane() as plane:
+        kubeconfig = str(plane.kubeconfig())
+        ours = {"gpunode.ready.object_set": {"kubeconfig": kubeconfig, "objects": items}}
+        theirs = {
+            "kubernetes.core.k8s": {
+                "kubeconfig": kubeconfig,
+                "apply": True,
+                "server_side_apply": {"field_manager": "bench", "force_conflicts": True},
+                "definition": "{{ item }}",
+            },
+            "loop": items,
+        }
+        here = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "ansible_become": False,
+        }
+        local = inventory(folder, "local", {"here": here})
+        one, loop = folder / "objects.yml", folder / "objects-loop.yml"
+        one.write_text(json.dumps(play(ours)))
+        loop.write_text(json.dumps(play(theirs)))
+        Run(local, one), Run(local, loop)
+        with_it, without = interleaved(lambda: Run(local, one), lambda: Run(local, loop), rounds)
+    if any(run.changed for run in with_it):
+        raise SystemExit("objects that were there already were changed")
+    ratio = median(with_it) / median(without)
+    table.add("objects20.ratio_to_loop", ratio, f"{OBJECTS} objects", 0.1, OBJECT_LOOP, ratio)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hosts", type=int, default=50)
-    parser.add_argument("--only", choices=["node", "fleet", "look", "diagnose"])
+    parser.add_argument("--only", choices=["node", "fleet", "look", "diagnose", "cluster_info", "objects"])
     parser.add_argument("--keep", action="store_true", help="leave the lab node running")
     options = parser.parse_args()
 
@@ -375,6 +454,10 @@ def main() -> int:
             look(table, options.rounds)
         if options.only in (None, "diagnose"):
             diagnosis(table, folder, options.rounds)
+        if options.only in (None, "cluster_info"):
+            look_at_a_cluster(table, options.rounds)
+        if options.only in (None, "objects"):
+            objects_beside_a_loop(table, folder, options.rounds)
         if options.only in (None, "node"):
             on_a_node(table, folder, options.rounds, options.keep)
         if options.only in (None, "fleet"):

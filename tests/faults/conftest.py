@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -98,11 +99,15 @@ class Bench:
             "ANSIBLE_NOCOLOR": "1",
         }
 
-    def play(self, *arguments: str, playbook: str = "site.yml", timeout: float = 900, **variables: Any) -> Played:
-        """Run a playbook to its end."""
+    def play(self, *arguments: str, playbook: str = "site.yml", timeout: float = 3600, **variables: Any) -> Played:
+        """Run a playbook to its end; one that has none is ended, so that it does not disturb the next."""
         started = time.monotonic()
         process = self.start(*arguments, playbook=playbook, **variables)
-        text, _nothing = process.communicate(timeout=timeout)
+        try:
+            text, _nothing = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         recap = re.search(rf"^{re.escape(self.node.name)}\s+: (.*)$", text, re.MULTILINE)
         counts = dict(re.findall(r"(\w+)=(\d+)", recap.group(1))) if recap else {}
         return Played(

@@ -2,7 +2,7 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Installs what packages.txt names and is not there yet. Nothing is asked and nothing is upgraded.
+# Installs what packages.txt (or the list given) names and is not there yet. Nothing is asked and nothing is upgraded.
 set -euo pipefail
 
 # shellcheck source=/dev/null
@@ -12,7 +12,7 @@ while read -r package only; do
     case $package in '' | \#*) continue ;; esac
     [[ -z $only || $only == "$system" ]] || continue
     [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == 'install ok installed' ]] || missing+=("$package")
-done <"$(dirname "$0")/packages.txt"
+done <"${1:-$(dirname "$0")/packages.txt}"
 [[ ${#missing[@]} -eq 0 ]] && exit 0
 
 command -v apt-get >/dev/null || {

@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 
 
+# Roles of the cluster, which run where a kubeconfig is: they look at the cluster, not at the node.
+CLUSTER_ROLES = {"device_plugin"}
+
+
 def load(role: str, path: str):
     file = ROOT / "roles" / role / path
     return yaml.safe_load(file.read_text()) if file.is_file() else None
@@ -68,7 +72,15 @@ def test_the_role_tells_galaxy_what_it_is(role):
     assert info["galaxy_info"]["description"]
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", sorted(CLUSTER_ROLES))
+def test_a_role_of_the_cluster_looks_at_it_first(role):
+    first = load(role, "tasks/main.yml")[0]
+
+    assert "gpunode.ready.cluster_info" in first
+    assert first["tags"] == ["always"]
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in CLUSTER_ROLES])
 def test_the_role_looks_first_only_where_nobody_has(role):
     first = load(role, "tasks/main.yml")[0]
 
@@ -77,7 +89,8 @@ def test_the_role_looks_first_only_where_nobody_has(role):
     assert first["tags"] == ["always"]
 
 
-@pytest.mark.parametrize("role", [role for role in ROLES if role not in ("gpunode", "preflight")])
+# what a role of the cluster brings lies in the API, and the node's reset does not reach it
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in ("gpunode", "preflight", *CLUSTER_ROLES)])
 def test_what_a_role_does_can_be_undone(role):
     tasks = load(role, "tasks/absent.yml")
 
