@@ -65,6 +65,15 @@ python3 -m ansible_collections.gpunode.ready.plugins.module_utils.diagnose plugi
 journalctl -b | python3 -m ansible_collections.gpunode.ready.plugins.module_utils.diagnose --json
 ```
 
+For every node of an inventory at once - each is judged, its journal since boot and its kernel's messages are read, and
+both are told together, on the terminal, as JSON and as an HTML page:
+
+```sh
+ansible-playbook -i inventory gpunode.ready.diagnose
+ansible-playbook -i inventory gpunode.ready.diagnose -e gpunode_diagnose_since=-2h \\
+    -e '{"gpunode_diagnose_paths": ["/var/log/syslog"]}'
+```
+
 The command ends with 0 where nothing known was found, with 1 where something was, with 2 where a file was not readable.
 `--prometheus` prints the findings as metrics for node-exporter's textfile collector.
 

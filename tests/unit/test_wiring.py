@@ -59,6 +59,17 @@ def test_a_repository_follows_the_mirror_at_the_same_address_as_its_role():
             assert default.removeprefix("https://") in ROLES[variable]
 
 
+def test_the_diagnose_playbook_hands_the_module_only_what_it_takes():
+    path = ROOT / "plugins/modules/diagnose.py"
+    documented = yaml.safe_load(re.search(r'DOCUMENTATION = r"""(.+?)"""', path.read_text(), re.DOTALL).group(1))
+    tasks = yaml.safe_load((ROOT / "playbooks/tasks/diagnose.yml").read_text())[0]["block"]
+    handed = next(task["gpunode.ready.diagnose"] for task in tasks if "gpunode.ready.diagnose" in task)
+
+    assert set(handed) <= set(documented["options"])
+    assert handed["fail_on"] in documented["options"]["fail_on"]["choices"]
+    assert handed["findings"] == "{{ __gpunode_verdict.findings }}"
+
+
 def set_by(tasks: list) -> Iterator[str]:
     """The names that tasks register or set as facts."""
     for task in tasks or []:

@@ -23,11 +23,16 @@ from . import (
 )
 from .catalogue import Failure
 
-# The driver's root comes before what is then not found below it.
+_BUILT = driver.FAILURES.index(driver.DKMS) + 1
+
+# The driver's root comes before what is then not found below it. A module that does not build leaves dpkg with packages
+# half-installed.
 FAILURES: tuple[Failure, ...] = (
-    *packaging.FAILURES,
+    *(failure for failure in packaging.FAILURES if failure is not packaging.BROKEN_PACKAGES),
     *host.FAILURES,
-    *driver.FAILURES,
+    *driver.FAILURES[:_BUILT],
+    packaging.BROKEN_PACKAGES,
+    *driver.FAILURES[_BUILT:],
     toolkit.DRIVER_ROOT,
     *nvml.FAILURES,
     *(failure for failure in toolkit.FAILURES if failure is not toolkit.DRIVER_ROOT),

@@ -196,10 +196,17 @@ DKMS = shared(
             sample="Error! Bad return status for module build on kernel: 6.4.1-zen1-1-zen (x86_64)",
         ),
         Signature(
-            pattern=r"dkms (?:autoinstall|kernel_preinst|kernel_postinst)[^\n]{1,120} failed for"
+            pattern=r"DKMS module '?nvidia\S{0,40} failed to build|Building DKMS module '?nvidia[^\n]{1,120} FAILED"
+            r"|dkms (?:autoinstall|kernel_preinst|kernel_postinst)[^\n]{1,120} failed for"
             r"|modules failed to install during autoinstall|\(bad exit status: \d{1,3}\)"
             r"|/var/lib/dkms/\S{1,160}\.c:\d{1,6}:\d{1,4}: error:|Consult /var/lib/dkms/nvidia",
-            literals=("dkms ", "failed to install during autoinstall", "(bad exit status", "/var/lib/dkms/"),
+            literals=(
+                "DKMS module",
+                "dkms ",
+                "failed to install during autoinstall",
+                "(bad exit status",
+                "/var/lib/dkms/",
+            ),
             component="dkms",
             source="dkms-project/dkms:dkms.in",
             cause="DKMS could not build and install the module for this kernel.",
@@ -400,6 +407,27 @@ GSP_TIMEOUT = Failure(
         ("nvidia-smi --gpu-reset -i <index>", "nvidia-bug-report.sh"),
     ),
     signatures=(
+        Signature(
+            pattern=r"_kgsp(?:IsHeartbeatTimedOut|LogRpcTimeout|LogGspTimeout)|GSP (?:Timeout|RPC Timeout) \*|GSP"
+            r" task timeout"
+            r"|Timeout"
+            r" (?:while )?waiting for RPC from GSP",
+            literals=(
+                "_kgspIsHeartbeatTimedOut",
+                "_kgspLogRpcTimeout",
+                "_kgspLogGspTimeout",
+                "GSP Timeout",
+                "GSP RPC Timeout",
+                "GSP task",
+                "waiting for RPC from GSP",
+            ),
+            component="kernel",
+            source="NVIDIA/open-gpu-kernel-modules:src/nvidia/src/kernel/gpu/gsp/kernel_gsp.c",
+            versions=">=510",
+            cause="The driver waited in vain for the GPU's GSP.",
+            sample="NVRM: GPU6 _kgspIsHeartbeatTimedOut: Heartbeat timed out, currentTimeMs 812751949 heartbeat"
+            " 1899482",
+        ),
         Signature(
             pattern=_XID + r"119|120)\b|" + _AFTER + r"1(?:19|20)\b",
             literals=("Xid",),

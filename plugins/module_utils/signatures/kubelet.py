@@ -206,7 +206,9 @@ DISK = Failure(
             r"-storage"
             r"|nodefs|imagefs"
             r"|inodes)|[Aa]ttempting to reclaim\"?[^\n]{0,40}(?:ephemeral-storage|inodes|nodefs|imagefs)"
-            r"|FreeDiskSpaceFailed"
+            r"|reduce (?:imagefs|nodefs|containerfs) pressure|must evict pod\(s\) to"
+            r" reclaim[^\n]{0,40}(?:ephemeral-storage"
+            r"|inodes|nodefs|imagefs)|FreeDiskSpaceFailed"
             r"|[Ff]ailed to garbage collect required amount of images|ImageGCFailed|status is now: NodeHasDiskPressure"
             r"|\bDiskPressure\s{1,30}True\b|KubeletHasDiskPressure|node\.kubernetes\.io/disk-pressure",
             literals=(
@@ -215,6 +217,8 @@ DISK = Failure(
                 "node has condition",
                 "EvictionThresholdMet",
                 "ttempting to reclaim",
+                "fs pressure",
+                "must evict pod(s) to reclaim",
                 "FreeDiskSpaceFailed",
                 "garbage collect required amount",
                 "ImageGCFailed",

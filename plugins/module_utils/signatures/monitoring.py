@@ -72,10 +72,16 @@ NO_RUNTIME = Failure(
     ),
     signatures=(
         Signature(
-            pattern=r"Cannot init NVML library; err: ERROR_LIBRARY_NOT_FOUND|Error starting nv-hostengine: DCGM"
+            pattern=r"Cannot init NVML library; err: ERROR_LIBRARY_NOT_FOUND|Cannot initialize the hostengine: Error:"
+            r" Failed to initialize NVML|Error starting nv-hostengine: DCGM"
             r" initialization error|[Cc]ould not load"
             r" NVML[^\n]{0,40}dcgm",
-            literals=("Cannot init NVML library", "Error starting nv-hostengine", "ould not load NVML"),
+            literals=(
+                "Cannot init NVML library",
+                "Cannot initialize the hostengine",
+                "Error starting nv-hostengine",
+                "ould not load NVML",
+            ),
             component="dcgm-exporter",
             source=_EXPORTER + "internal/pkg/nvmlprovider/provider.go",
             cause="The exporter cannot load NVML in its container; expected libnvidia-ml.so.1 injected by the NVIDIA"

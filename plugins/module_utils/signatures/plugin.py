@@ -246,8 +246,8 @@ TOO_OLD_FOR_HEALTH = Failure(
     ),
     signatures=(
         Signature(
-            pattern=r"too old to support heal\w{0,4} ?checking",
-            literals=("too old to support heal",),
+            pattern=r"too old to support heal\w{0,4} ?checking|Fatal: nvml: Not Supported",
+            literals=("too old to support heal", "Fatal: nvml: Not Supported"),
             component="nvidia-device-plugin",
             source=_PLUGIN + "internal/rm/health.go",
             cause="A GPU is too old for the plugin's health checks.",
