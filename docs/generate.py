@@ -411,7 +411,7 @@ def driver_origin(system: dict[str, str]) -> str:
     if not known["folder"]:
         return "its own, the newest branch alone"
     trust = "" if known["fingerprints"] else ", whose fingerprint you name"
-    return f"NVIDIA: `{known['folder'].split('/')[0]}`, key `{known['key']}`{trust}"
+    return f"NVIDIA: `{known['folder'].partition('/')[0]}`, key `{known['key']}`{trust}"
 
 
 def compatibility() -> str:

@@ -440,8 +440,7 @@ class Chosen:
                 if not path:
                     feeder = threading.Thread(target=self._pass, args=(stream, head, grep.stdin), daemon=True)
                     feeder.start()
-                assert grep.stdout is not None
-                for raw in grep.stdout:
+                for raw in grep.stdout or ():
                     prefix = _BY_GREP.match(raw)  # `12:text` is a hit, `12-text` stands beside one, `--` between
                     if prefix:
                         yield int(prefix.group(1)), raw[prefix.end() :].rstrip(b"\r\n"), prefix.group(2) == b":"
@@ -540,6 +539,10 @@ def nothing_found(sources: Sequence[str], lines: int) -> str:
     return f"Nothing known found. Read: {read}{told}."
 
 
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Answers the exit status."""
     parser = argparse.ArgumentParser(prog="diagnose", description="Name the root cause that logs of a GPU node show.")
@@ -556,7 +559,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     matcher = Matcher()
     if options.literals:
-        print("\n".join(matcher.literals))
+        say("\n".join(matcher.literals))
         return 0
     unread = 0
     for path in options.files or ["-"]:
@@ -568,16 +571,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     read_stream(matcher, path, stream, path if not isinstance(stream, gzip.GzipFile) else None)
         except (OSError, EOFError) as error:
             unread += 1
-            print(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+            sys.stderr.write(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}\n")
     findings = [finding for finding in matcher.findings() if finding.severity != "notice"]
     if options.json:
-        print(json.dumps([finding.as_dict() for finding in findings], indent=1, ensure_ascii=False))
+        say(json.dumps([finding.as_dict() for finding in findings], indent=1, ensure_ascii=False))
     elif options.prometheus:
-        print(textfile(findings), end="")
+        sys.stdout.write(textfile(findings))
     elif findings:
-        print(tell(findings))
+        say(tell(findings))
     else:
-        print(nothing_found(matcher.sources, matcher.lines))
+        say(nothing_found(matcher.sources, matcher.lines))
     if unread:
         return 2
     return 1 if findings else 0
@@ -585,6 +588,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        raise SystemExit(main())
     except BrokenPipeError:
-        sys.exit(2)
+        raise SystemExit(2) from None

@@ -54,10 +54,11 @@ def read_command(matcher: Matcher, source: str, argv: Sequence[str]) -> str | No
             stderr=subprocess.PIPE,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
         ) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            read_stream(matcher, source, process.stdout)
-            said = process.stderr.read(4096).decode(errors="replace").strip()
+            out, err = process.stdout, process.stderr
+            if out is None or err is None:  # they are pipes; said for the type checker
+                return f"{argv[0]}: no output"
+            read_stream(matcher, source, out)
+            said = err.read(4096).decode(errors="replace").strip()
     except OSError as error:
         return f"{argv[0]}: {error.strerror}"
     return (said.splitlines() or [f"{argv[0]} ended with {process.returncode}"])[-1] if process.returncode else None

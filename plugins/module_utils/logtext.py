@@ -24,7 +24,17 @@ _ESCAPED_TAB = re.compile(r"\\{1,8}t|#011")
 _ESCAPED = re.compile(r"\\{1,8}(?=[\"'`_*()\[\]{}<>/.&-])")
 _BOLD = re.compile(r"(?<!\*)\*\*(?!\*)")
 _QUOTES = str.maketrans(
-    {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "‚": "'", "´": "'", "\u00a0": " ", "\ufeff": " "}
+    {
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u201e": '"',
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201a": "'",
+        "\u00b4": "'",
+        "\u00a0": " ",
+        "\ufeff": " ",
+    }
 )
 _CONTINUED = re.compile(r"(?m)^[ \t]{0,80}NVRM: ")
 
@@ -39,7 +49,7 @@ _PREFIXES = tuple(
         # CRI: time, stream, whole or partial
         r"(?P<time>\d{4}-\d\d-\d\dT" + _TIME + r"(?:Z|[+-]\d\d:?\d\d)?) (?:stdout|stderr) [FP] ",
         # journald and syslog, also with ISO times and other locales' months
-        r"(?P<time>(?:[A-Z][a-z]{2} {1,2}\d{1,2}|\d{1,2}月 {1,2}\d{1,2}) "
+        r"(?P<time>(?:[A-Z][a-z]{2} {1,2}\d{1,2}|\d{1,2}\u6708 {1,2}\d{1,2}) "
         + _TIME
         + r") (?P<host>"
         + _NAME

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Answers the exit status."""
     parser = argparse.ArgumentParser(prog="node_problem_detector", description=__doc__.splitlines()[0])
     parser.add_argument("source", choices=sorted(SOURCES), help="whose log it is for")
-    print(json.dumps(configuration(parser.parse_args(arguments).source), indent=2))
+    sys.stdout.write(json.dumps(configuration(parser.parse_args(arguments).source), indent=2) + "\n")
     return 0
 
 

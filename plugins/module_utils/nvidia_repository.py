@@ -43,7 +43,7 @@ FINGERPRINTS: dict[str, str | None] = {
 def folder_of(system: Mapping[str, Any]) -> str:
     """The folder for a system, by its facts; empty where NVIDIA has none for it, or none that we know."""
     identity, version = str(system.get("id") or ""), str(system.get("version") or "")
-    major = version.split(".")[0]
+    major = version.partition(".")[0]
     name = {
         "debian": f"debian{major}",
         "ubuntu": f"ubuntu{version.replace('.', '')}",

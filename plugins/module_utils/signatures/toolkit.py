@@ -206,7 +206,7 @@ CGROUP_RULES = Failure(
                 "relative path in mount prefix",
             ),
             component="nvidia-container-cli",
-            source=_CLI + "/cgroup_legacy.c, " + _CLI.split(":")[0] + ":src/nvcgo",
+            source=_CLI + "/cgroup_legacy.c, " + _CLI.partition(":")[0] + ":src/nvcgo",
             cause="nvidia-container-cli cannot allow the GPU's devices in the container's cgroup.",
             sample="nvidia-container-cli: container error: cgroup subsystem devices not found: unknown.",
         ),
