@@ -242,6 +242,10 @@ def merge_lines(base: str, mine: str, other: str) -> str | None:
             result += right
         elif right in (old, left):
             result += left
+        elif left[: len(old)] == old:  # they only added something after what we had changed
+            result += right + left[len(old) :]
+        elif left[-len(old) :] == old:  # or before it
+            result += left[: -len(old)] + right
         else:
             return None
         if place < len(one):

@@ -108,6 +108,16 @@ def test_what_somebody_added_between_two_runs_of_ours_stays(place):
     assert read(place, FSTAB) == "root\nswap\nhome\nnfs\nswap2\n"
 
 
+def test_a_line_that_was_added_where_we_had_dropped_one_stays_with_it(place):
+    write(place, FSTAB, "root\nswap\nroot\n")
+    change(place, Ledger("test", place), FSTAB, "root\n# swap\n")
+    write(place, FSTAB, "root\n# swap\nnfs\n")
+
+    take_back(place)
+
+    assert read(place, FSTAB) == "root\nswap\nroot\nnfs\n"
+
+
 def test_a_change_at_our_very_place_is_left_and_told(place):
     write(place, FSTAB, "swap\n")
     change(place, Ledger("test", place), FSTAB, "# swap\n")
