@@ -58,7 +58,7 @@ galaxy: $(STAMP) ## Build, import as Galaxy would, install offline, run; docs an
 molecule: $(STAMP) ## Real guests: check, converge, idempotence, reboot, verify (SCENARIO=crio for one)
 	@bash molecule/run.sh $(SCENARIO)
 
-test: check sanity galaxy integration molecule ## All of it
+test: check sanity galaxy integration api molecule ## All of it
 
 demo: $(STAMP) ## A lab node from bare to ready, through a reboot, with a report
 	@$(BIN)/python tests/lab/demo.py
