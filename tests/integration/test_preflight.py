@@ -257,7 +257,7 @@ def test_values_may_refer_to_other_variables(site):
 
 
 OLD_PYTHONS = sorted(
-    path for version in ("3.6", "3.7", "3.8") for path in Path("/root/.pyenv/versions").glob(f"{version}.*")
+    path for version in ("3.6", "3.7", "3.8") for path in (Path.home() / ".pyenv/versions").glob(f"{version}.*")
 )
 
 
