@@ -87,7 +87,11 @@ def daemon(node):
     yield start
     for one in started:
         one.process.terminate()
-        one.process.wait(10)
+        try:
+            one.process.wait(10)
+        except subprocess.TimeoutExpired:  # asked while it was starting: it has no say any more
+            one.process.kill()
+            one.process.wait()
 
 
 def handler(name: str, **keys: str) -> str:
