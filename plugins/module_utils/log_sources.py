@@ -14,6 +14,7 @@ import io
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO
 
@@ -47,18 +48,18 @@ def journal_command(units: Sequence[str], since: str, kernel: bool) -> list[str]
 def read_command(matcher: Matcher, source: str, argv: Sequence[str]) -> str | None:
     """Feed what a command prints to the matcher. Answers the reason where it could not be read."""
     try:
-        with subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-        ) as process:
-            out, err = process.stdout, process.stderr
-            if out is None or err is None:  # they are pipes; said for the type checker
-                return f"{argv[0]}: no output"
-            read_stream(matcher, source, out)
-            said = err.read(4096).decode(errors="replace").strip()
+        # its errors go to a file: a pipe that nobody empties would stop a program that says much
+        with tempfile.TemporaryFile() as errors:
+            with subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
+            ) as process:
+                read_stream(matcher, source, process.stdout)
+            errors.seek(0)
+            said = errors.read(4096).decode(errors="replace").strip()
     except OSError as error:
         return f"{argv[0]}: {error.strerror}"
     return (said.splitlines() or [f"{argv[0]} ended with {process.returncode}"])[-1] if process.returncode else None

@@ -119,15 +119,6 @@ def refusal(other: Lock, now: Clock, path: str = LOCK) -> str:
     )
 
 
-def boot_id() -> str:
-    """The boot that a lock belongs to, as the kernel names it; empty where it does not."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
 def look(path: str = LOCK) -> Lock | None:
     """The lock as it stands, stale or not. A link or a folder at its place is no lock."""
     try:

@@ -94,6 +94,7 @@ taken_over:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils import run_lock
+from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
@@ -133,7 +134,7 @@ def main() -> None:
         "changed": False,
         "held": holding and outcome.granted,
         "why": outcome.why,
-        "boot_id": run_lock.boot_id(),
+        "boot_id": Host().line("/proc/sys/kernel/random/boot_id") or "",
         "diff": {},
     }
     if outcome.lock:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from .kubeconfig import Endpoint, KubeconfigError, endpoint, in_cluster
+from .kubeconfig import Endpoint, Exec, KubeconfigError, endpoint, in_cluster
 
 PAGE = 1000  # objects a list call brings; the API continues from there
 BUSY = (429, 500, 502, 503, 504)
@@ -275,7 +275,7 @@ class Client:
             except OSError as error:
                 raise KubeconfigError("credentials", where.token_file, f"cannot be read: {error.strerror}") from None
         if where.exec is not None:
-            token = self._ask_exec() or token
+            token = self._ask_exec(where.exec) or token
         if token:
             headers["Authorization"] = f"Bearer {token}"
         elif where.username:
@@ -288,11 +288,8 @@ class Client:
         """kubeconfig's `as`: what kubectl's --as does, for trying out what an account may do."""
         return {"Impersonate-User": self.where.impersonate} if self.where.impersonate else {}
 
-    def _ask_exec(self) -> str:
+    def _ask_exec(self, plugin: Exec) -> str:
         """The token that the kubeconfig's program prints; its certificate is kept for the connection."""
-        plugin = self.where.exec
-        if plugin is None:
-            return ""
         info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
         environment = {**os.environ, **dict(plugin.env), "KUBERNETES_EXEC_INFO": json.dumps(info)}
         try:

@@ -196,7 +196,7 @@ def test_a_running_crio_is_asked(crio):
             state = containers.runtimes(crio.host)["crio"]
             cgroups = containers.cgroups(crio.host)["programs"]["crio"]
         finally:
-            daemon.kill()  # a stop by SIGTERM can hang in the fixture, and how it stops is not asked here
+            daemon.terminate()
 
     assert conf.is_dir()
     assert (state["answers"], state["running_version"]) == (True, "1.36.3+fixture")

@@ -87,14 +87,22 @@ def test_a_folder_that_somebody_else_uses_now_stays(place):
     assert os.listdir(place("/etc/a")) == ["theirs"]
 
 
-def test_what_somebody_added_since_stays(place):
-    write(place, FSTAB, "root\nswap\nhome\n")
-    change(place, Ledger("test", place), FSTAB, "root\n# swap\nhome\n")
-    write(place, FSTAB, "root\n# swap\nhome\nnfs\n")
+@pytest.mark.parametrize(
+    ("before", "ours", "since", "left"),
+    [
+        ("root\nswap\nhome\n", "root\n# swap\nhome\n", "root\n# swap\nhome\nnfs\n", "root\nswap\nhome\nnfs\n"),
+        ("root\nswap\nroot\n", "root\n# swap\n", "root\n# swap\nnfs\n", "root\nswap\nroot\nnfs\n"),
+    ],
+    ids=["after a changed line", "where a line of ours was dropped"],
+)
+def test_what_somebody_added_since_stays(place, before, ours, since, left):
+    write(place, FSTAB, before)
+    change(place, Ledger("test", place), FSTAB, ours)
+    write(place, FSTAB, since)
 
     take_back(place)
 
-    assert read(place, FSTAB) == "root\nswap\nhome\nnfs\n"
+    assert read(place, FSTAB) == left
 
 
 def test_what_somebody_added_between_two_runs_of_ours_stays(place):
@@ -106,16 +114,6 @@ def test_what_somebody_added_between_two_runs_of_ours_stays(place):
     take_back(place)
 
     assert read(place, FSTAB) == "root\nswap\nhome\nnfs\nswap2\n"
-
-
-def test_a_line_that_was_added_where_we_had_dropped_one_stays_with_it(place):
-    write(place, FSTAB, "root\nswap\nroot\n")
-    change(place, Ledger("test", place), FSTAB, "root\n# swap\n")
-    write(place, FSTAB, "root\n# swap\nnfs\n")
-
-    take_back(place)
-
-    assert read(place, FSTAB) == "root\nswap\nroot\nnfs\n"
 
 
 def test_a_change_at_our_very_place_is_left_and_told(place):

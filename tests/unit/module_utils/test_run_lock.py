@@ -205,7 +205,3 @@ def test_no_json_makes_the_reader_raise(value):
     keys = ("holder", "run_id", "since", "expires", "since_uptime_seconds", "expires_uptime_seconds")
 
     run_lock.parse(json.dumps(dict.fromkeys(keys, value)))
-
-
-def test_a_boot_has_the_name_that_the_kernel_gives_it():
-    assert run_lock.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip() != ""
