@@ -397,7 +397,7 @@ def device_names(spec: Mapping[str, Any]) -> list[str]:
 
 def driver_versions(spec: Mapping[str, Any]) -> list[str]:
     """The driver versions that its library names and hooks carry, sorted; more than one is a muddle."""
-    versions = set()
+    versions: set[str] = set()
     for _device, edits in _edits(spec):
         for mount in map(_mapped, _listed(edits.get("mounts"))):
             path = str(mount.get("hostPath") or "")

@@ -139,7 +139,8 @@ class K3sConfig:
     problem: Problem | None
 
     def get(self, option: str) -> Said | None:
-        return (self.options.get(option) or [None])[-1]
+        said = self.options.get(option)
+        return said[-1] if said else None
 
 
 def read_k3s(host: Host) -> K3sConfig:

@@ -108,17 +108,17 @@ class Host:
         except OSError:
             return None
 
+    def glob(self, pattern: str) -> list[str]:
+        """The node's own names of the paths that match, sorted."""
+        cut = 0 if self.root == "/" else len(self.root)
+        return sorted(found[cut:] for found in glob.glob(self.path(pattern)))
+
     def list(self, path: str) -> list[str]:
         """The names in a folder, sorted; empty where there is no such folder."""
         try:
             return sorted(os.listdir(self.path(path)))
         except OSError:
             return []
-
-    def glob(self, pattern: str) -> list[str]:
-        """The node's own names of the paths that match, sorted."""
-        cut = 0 if self.root == "/" else len(self.root)
-        return sorted(found[cut:] for found in glob.glob(self.path(pattern)))
 
     def stat(self, path: str) -> os.stat_result | None:
         try:

@@ -282,8 +282,6 @@ class _Reader:
                 raise self.error(f"indented by {self.column}, where the keys of this mapping are by {indent}")
             if self.at_entry():
                 raise self.error("a sequence entry among the keys of a mapping")
-            if self.key_end() is None:
-                raise self.error("expected 'key: value'")
 
     def key_end(self) -> int | None:
         """Where the ':' of the key that begins here stands; None where no key begins here."""
@@ -306,6 +304,8 @@ class _Reader:
     def key(self) -> Any:
         """The key that begins here; afterwards its ':' is the next character."""
         end = self.key_end()
+        if end is None:
+            raise self.error("expected 'key: value'")
         start, row = self.column, self.row
         if self.rest().startswith(('"', "'")):
             key: Any = self.quoted()

@@ -81,10 +81,11 @@ def leaves(tree: Mapping[str, Any], path: KeyPath = ()) -> dict[KeyPath, Any]:
     """Every value by its path; an empty table counts as a value."""
     found: dict[KeyPath, Any] = {}
     for key, value in tree.items():
+        here = (*path, key)
         if isinstance(value, Mapping) and value:
-            found.update(leaves(value, (*path, key)))
+            found.update(leaves(value, here))
         else:
-            found[(*path, key)] = value
+            found[here] = value
     return found
 
 
@@ -183,11 +184,12 @@ def _set_one(text: str, path: KeyPath, value: Any) -> str:
         before = lines[first].split("=", 1)[0].rstrip()
         return _joined([*lines[:first], f"{before or indent} = {toml_value(value)}", *lines[last:]])
     if len(path) == 1:
-        first = next((i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
-        if first is None:
+        telling = (i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#"))
+        above = next(telling, None)
+        if above is None:
             return _joined([*lines, *([""] if lines else []), assignment])
-        gap = [""] if _HEADER_LINE.match(lines[first]) else []
-        return _joined([*lines[:first], assignment, *gap, *lines[first:]])
+        gap = [""] if _HEADER_LINE.match(lines[above]) else []
+        return _joined([*lines[:above], assignment, *gap, *lines[above:]])
     table = document.line(*path[:-1])
     if table is not None and _HEADER_LINE.match(lines[table - 1]):
         header = lines[table - 1]
@@ -516,7 +518,8 @@ def cri_handler(handler: Mapping[str, Any], effective: Mapping[str, Any], contai
     runtimes = cri_runtimes(effective)
     default = default_handler(effective)
     candidates = [name for name in (default, "runc", "crun") if name and name != handler["name"]]
-    lower = next((runtimes[name] for name in candidates if name in runtimes and not name.startswith("nvidia")), {})
+    usable = (runtimes[name] for name in candidates if name in runtimes and not name.startswith("nvidia"))
+    lower: Mapping[str, Any] = next(usable, {})
     copied = {
         key: value
         for key, value in lower.items()

@@ -283,7 +283,7 @@ class ContainerdConfig:
 
     def _sections(self, images: bool) -> list[tuple[TomlFile, tuple[str, ...]]]:
         """The files that configure CRI's runtime (or image) part and the path of that part, weakest first."""
-        found = []
+        found: list[tuple[TomlFile, tuple[str, ...]]] = []
         for file in self.files:
             names = ("cri", CRI, CRI_IMAGES if images else CRI_RUNTIME)
             for name in names if self.modern else names[:2]:

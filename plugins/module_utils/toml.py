@@ -14,11 +14,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
-from typing import Any
+from typing import Any, Union
 
 NESTING_LIMIT = 100
 
-KeyPath = tuple  # of str, and of int where an array is entered
+KeyPath = tuple[Union[str, int], ...]  # int where an array is entered
 
 
 class TomlError(ValueError):
@@ -93,7 +93,8 @@ class _Reader:
         self.counted = 0
 
     def document(self) -> Document:
-        table, path = self.root, ()
+        table = self.root
+        path: KeyPath = ()
         while self.here < len(self.text):
             self.blanks()
             if self.text.startswith("[", self.here):
@@ -124,8 +125,13 @@ class _Reader:
         character = self.text[self.here]
         return "the end of the line" if character == "\n" else repr(character)
 
+    def past(self, pattern: re.Pattern[str]) -> int:
+        """Where the characters of a kind that stand here end; here itself where there are none."""
+        found = pattern.match(self.text, self.here)
+        return found.end() if found else self.here
+
     def blanks(self) -> None:
-        self.here = _BLANKS.match(self.text, self.here).end()
+        self.here = self.past(_BLANKS)
 
     def comment(self) -> None:
         found = _COMMENT.match(self.text, self.here)
@@ -164,11 +170,12 @@ class _Reader:
             raise self.error(f"expected {closing!r} to close the table header, found {self.next()}")
         self.here += len(closing)
 
-        table, path = self.root, ()
+        table = self.root
+        path: KeyPath = ()
         for part in key[:-1]:
             table, path = self.enter(table, path, part, start)
         name, path = key[-1], (*path, key[-1])
-        there = table.get(name)
+        there: Any = table.get(name)
         if many:
             if name not in table:
                 there = table[name] = []
@@ -360,9 +367,9 @@ class _Reader:
             return body
         made = []
         while True:
-            found = _PLAIN_BASIC.match(self.text, self.here)
-            made.append(found.group())
-            self.here = found.end()
+            stop = self.past(_PLAIN_BASIC)
+            made.append(self.text[self.here : stop])
+            self.here = stop
             if self.text.startswith('"', self.here):
                 self.here += 1
                 return "".join(made)
@@ -383,7 +390,7 @@ class _Reader:
                 bad = _CONTROL_IN_LINES.search(body)
                 stop = self.here + bad.start() if bad else self.here + len(body)
             else:
-                stop = _PLAIN_BASIC_LINES.match(self.text, self.here).end()
+                stop = self.past(_PLAIN_BASIC_LINES)
             made.append(self.text[self.here : stop])
             self.here = stop
             if self.text.startswith(quote, self.here):
