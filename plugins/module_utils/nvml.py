@@ -979,7 +979,8 @@ def _assemble(
     answer: dict[str, Any], text: bytes, finished: bool, status: int | None, timeout_seconds: float
 ) -> dict[str, Any]:
     """The answer, of the lines that the child wrote until it ended or was ended."""
-    call, partial, done = "", {}, False
+    call, done = "", False
+    partial: dict[str, Any] = {}
     for line in text.split(b"\n")[:-1]:
         piece = json.loads(line)
         done = piece.pop("done", done)

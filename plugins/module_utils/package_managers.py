@@ -684,7 +684,8 @@ class Dnf(Manager):
             answer = self.logged("rpm", "-e", *plan.remove, timeout_seconds=600, killable=False)
             if not answer.ok:
                 raise self.fail(answer)
-        older, newer = [], []
+        older: list[Step] = []
+        newer: list[Step] = []
         for step in plan.install:
             down = step.before and step.version and is_older(step.version, step.before, compare_rpm)
             (older if down else newer).append(step)

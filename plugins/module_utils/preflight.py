@@ -678,11 +678,11 @@ def twins(machines: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
     found: dict[str, list[dict[str, str]]] = {}
     same = {name: mates for mates in boots.values() if len(mates) > 1 for name in mates}
     for name, mates in same.items():
-        others = ", ".join(mate for mate in mates if mate != name)
+        also = ", ".join(mate for mate in mates if mate != name)
         found.setdefault(name, []).append(
             reason(
                 "one-machine-twice",
-                f"{name} and {others} are one machine: the same boot id {text(machines[name], 'boot_id')}.",
+                f"{name} and {also} are one machine: the same boot id {text(machines[name], 'boot_id')}.",
                 "the inventory",
                 "Keep one of the names. Two runs on one machine would undo each other's work.",
             )

@@ -127,7 +127,8 @@ class Unit:
             ),
             20.0,
         )
-        own, others = [], []
+        own: list[str] = []
+        others: list[str] = []
         for line in done.out.splitlines():
             try:
                 entry = json.loads(line)

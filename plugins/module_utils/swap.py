@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from . import files, fstab
+from .fstab import Edit
 from .host import Completed, Host, Run, run_command
 from .ownership import Ledger
 
@@ -124,11 +125,11 @@ class Plan:
     """What is to do in each layer."""
 
     swapoff: tuple[str, ...] = ()
-    fstab: fstab.Edit = field(default_factory=lambda: fstab.Edit("", ""))
+    fstab: Edit = field(default_factory=lambda: Edit("", ""))
     stop: tuple[str, ...] = ()
     mask_units: tuple[str, ...] = ()
     mask_zram: tuple[str, ...] = ()
-    cron: fstab.Edit = field(default_factory=lambda: fstab.Edit("", ""))
+    cron: Edit = field(default_factory=lambda: Edit("", ""))
     refusal: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -277,7 +278,7 @@ def plan(state: State, layers: Iterable[str] = LAYERS) -> Plan:
     chosen = set(layers)
     warnings = []
     off = tuple(area.path for area in state.live) if "live" in chosen else ()
-    edit = fstab.without_swap(state.fstab) if "fstab" in chosen else fstab.Edit("", "")
+    edit = fstab.without_swap(state.fstab) if "fstab" in chosen else Edit("", "")
 
     stop: list[str] = []
     mask_units: list[str] = []
@@ -295,10 +296,10 @@ def plan(state: State, layers: Iterable[str] = LAYERS) -> Plan:
                 devices = [area.path[len("/dev/") :] for area in state.live if area.path.startswith("/dev/zram")]
                 stop += [f"systemd-zram-setup@{device}.service" for device in devices]
 
-    cron = fstab.Edit("", "")
+    cron = Edit("", "")
     if "cron" in chosen:
         if state.cron_folder:
-            cron = fstab.Edit(state.cron or "", CRON_TEXT.format(swapoff=state.swapoff))
+            cron = Edit(state.cron or "", CRON_TEXT.format(swapoff=state.swapoff))
         else:
             warnings.append(
                 "/etc/cron.d is not there, so the failsafe that turns swap off after each boot was not written. "
@@ -361,11 +362,14 @@ def apply(host: Host, todo: Plan, run: Run = run_command, look_again: Callable[[
     except files.WriteError as error:
         return Done(problems=(f"{error} Nothing was changed.",))
 
-    def attempt(action: Callable[[], None]) -> None:
+    def attempt(action: Callable[..., None], *arguments: object) -> None:
         try:
-            action()
+            action(*arguments)
         except files.WriteError as error:
             problems.append(str(error))
+
+    def mask(path: str) -> None:
+        moved.extend(_mask(host, path))
 
     if todo.fstab.changed:
         try:
@@ -374,7 +378,7 @@ def apply(host: Host, todo: Plan, run: Run = run_command, look_again: Callable[[
         except files.WriteError as error:
             problems.append(str(error))
     if todo.cron.changed:
-        attempt(lambda: _write_cron(host, todo.cron.after))
+        attempt(_write_cron, host, todo.cron.after)
 
     problems += _swapoff(todo.swapoff, run)
     if todo.stop:
@@ -382,7 +386,7 @@ def apply(host: Host, todo: Plan, run: Run = run_command, look_again: Callable[[
         if not done.ok:
             problems.append(f"systemctl stop {' '.join(todo.stop)}: {_words(done)}")
     for path in (*todo.mask_units, *todo.mask_zram):
-        attempt(lambda path=path: moved.extend(_mask(host, path)))
+        attempt(mask, path)
     if (todo.mask_units or todo.mask_zram or todo.fstab.changed) and host.is_dir("/run/systemd/system"):
         done = run(["systemctl", "daemon-reload"], 90)
         if not done.ok:

@@ -13,7 +13,8 @@ import lzma
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from io import BufferedIOBase
 from typing import Any
 
 from .. import nvml as nvml_binding
@@ -185,7 +186,8 @@ def _module_file(host: Host, kernel: str) -> str | None:
 
 def _module_bytes(host: Host, path: str) -> bytes:
     """Of what compression the standard library knows; else nothing."""
-    open_it = {".xz": lzma.open, ".gz": gzip.open, ".ko": open}.get(os.path.splitext(path)[1])
+    openers: dict[str, Callable[..., BufferedIOBase]] = {".xz": lzma.open, ".gz": gzip.open, ".ko": open}
+    open_it = openers.get(os.path.splitext(path)[1])
     if not open_it:
         return b""
     try:

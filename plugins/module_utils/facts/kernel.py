@@ -76,7 +76,7 @@ def kernel(host: Host) -> dict[str, Any]:
             "mounted": settings.debugfs_mounted(host),
             "in_fstab": any(entry.type == "debugfs" for entry in fstab.entries(host.text(fstab.FSTAB) or "")),
         },
-        "initramfs": initramfs(host, release),
+        "initramfs": initramfs(host, release) if release else None,
         "releases": sorted(set(host.list("/lib/modules")) | set(host.list("/usr/lib/modules"))),
     }
 
