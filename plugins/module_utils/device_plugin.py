@@ -267,7 +267,8 @@ def _flag_problems(
 
 
 def _values(flags: Mapping[str, Any], version: tuple[int, int]) -> Iterator[str]:
-    plugin = flags.get("plugin") if isinstance(flags.get("plugin"), Mapping) else {}
+    given = flags.get("plugin")
+    plugin = given if isinstance(given, Mapping) else {}
     pairs = (
         ("flags.migStrategy", flags.get("migStrategy"), "mig_strategy"),
         ("flags.deviceDiscoveryStrategy", flags.get("deviceDiscoveryStrategy"), "discovery_strategy"),
@@ -665,7 +666,8 @@ def _volumes(what: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def node_labels(facts: Mapping[str, Any], config: Any = None) -> dict[str, str]:
     """What GPU feature discovery would say of a node, of what NVML says there; empty where NVML says nothing."""
-    nvml = facts.get("nvml") if isinstance(facts.get("nvml"), Mapping) else {}
+    told = facts.get("nvml")
+    nvml = told if isinstance(told, Mapping) else {}
     devices = [item for item in nvml.get("devices") or [] if isinstance(item, Mapping)]
     count = nvml.get("device_count")
     if not isinstance(count, int) or not count or not devices:

@@ -111,11 +111,12 @@ class Matcher:
         self._marks = marks
         self._benign = benign
         self._by_literal: dict[str, list[tuple[str, int]]] = {}
-        for kind, items in (
-            ("rule", [signature for _failure, signature in self._rules]),
-            ("mark", list(marks)),
-            ("benign", list(benign)),
-        ):
+        kinds: dict[str, Sequence[Signature | Mark | Benign]] = {
+            "rule": [signature for _failure, signature in self._rules],
+            "mark": marks,
+            "benign": benign,
+        }
+        for kind, items in kinds.items():
             for index, item in enumerate(items):
                 for literal in item.literals:
                     self._by_literal.setdefault(literal, []).append((kind, index))
@@ -247,10 +248,10 @@ class Matcher:
         for kind, index in wanted:
             if kind == "benign":
                 benign = self._benign[index]
-                for match in compiled(benign.pattern).finditer(whole):
-                    if match.start() < head:
-                        end = whole.find("\n", match.end())
-                        start = whole.rfind("\n", 0, match.start()) + 1
+                for said in compiled(benign.pattern).finditer(whole):
+                    if said.start() < head:
+                        end = whole.find("\n", said.end())
+                        start = whole.rfind("\n", 0, said.start()) + 1
                         harmless.append((start, end if end >= 0 else len(whole), set(benign.ids) or self._ids))
         for kind, index in wanted:
             if kind == "mark":

@@ -412,7 +412,7 @@ def _strict(value: Any, kind: Any, where: str, api: str, minor: int) -> Iterator
             yield from _strict(item, kind[0], f"{where}[{number}]", api, minor)
     elif not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind == NUMBER):
         yield f"{where} is `{value}`; expected {kind}"
-    elif kind == DURATION and not DURATION_FORM.fullmatch(value):
+    elif kind == DURATION and not DURATION_FORM.fullmatch(str(value)):
         yield f"{where} is `{value}`; expected a duration such as 4m0s"
 
 

@@ -16,7 +16,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO
+from typing import IO, cast
 
 from .diagnose import Matcher, opened, read_stream
 
@@ -57,7 +57,7 @@ def read_command(matcher: Matcher, source: str, argv: Sequence[str]) -> str | No
                 stderr=errors,
                 env={**os.environ, "LC_ALL": "C.UTF-8"},
             ) as process:
-                read_stream(matcher, source, process.stdout)
+                read_stream(matcher, source, cast("IO[bytes]", process.stdout))  # never None: a pipe was asked for
             errors.seek(0)
             said = errors.read(4096).decode(errors="replace").strip()
     except OSError as error:

@@ -42,7 +42,7 @@ def folded(findings: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
 
     A finding whose named cause is not among the findings, or that would be its own cause, stands as a root.
     """
-    first = {}
+    first: dict[str, Finding] = {}
     for finding in findings:
         first.setdefault(finding.id, finding)
 
@@ -54,8 +54,8 @@ def folded(findings: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
         return finding.id
 
     roots = [finding for finding in findings if root_of(finding) == finding.id]
-    answer = [(root, []) for root in roots]  # type: list[tuple[Finding, list[Finding]]]
-    holder = {}
+    answer: list[tuple[Finding, list[Finding]]] = [(root, []) for root in roots]
+    holder: dict[str, list[Finding]] = {}
     for root, consequences in answer:
         holder.setdefault(root.id, consequences)
     for finding in findings:

@@ -76,12 +76,12 @@ def handler_missing(facts: Facts, expect: Expect) -> Iterator[Match]:
         )
         if text(event, "reason") == "FailedCreatePodSandBox" and found:
             pod = next((item for item in entries(facts, "pods.listed") if same(item, event)), {})
-            node, handler = text(pod, "node"), found["a"] or found["b"] or found["c"]
-            if node not in told:
-                told.add(node)
+            where, handler = text(pod, "node"), found["a"] or found["b"] or found["c"]
+            if where not in told:
+                told.add(where)
                 yield Match(
-                    subject=f"node {node or 'unknown'}, pod {full_name(event)}",
-                    cause=f"The runtime of {node or 'its node'} does not know the handler {handler}, which the pod "
+                    subject=f"node {where or 'unknown'}, pod {full_name(event)}",
+                    cause=f"The runtime of {where or 'its node'} does not know the handler {handler}, which the pod "
                     f"{full_name(event)} asks for; expected that handler.",
                     evidence=(Evidence(f"event of pod {full_name(event)}", message),),
                 )

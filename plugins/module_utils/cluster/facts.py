@@ -279,7 +279,7 @@ def pod(item: Mapping[str, Any]) -> dict[str, Any]:
     spec, status = item.get("spec") or {}, item.get("status") or {}
     conditions = {condition.get("type"): condition for condition in status.get("conditions") or []}
     scheduled = conditions.get("PodScheduled") or {}
-    owner = next(iter(item["metadata"].get("ownerReferences") or []), {})
+    owner: Mapping[str, Any] = next(iter(item["metadata"].get("ownerReferences") or []), {})
     states = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     return {
         **_name(item),

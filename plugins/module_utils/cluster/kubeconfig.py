@@ -168,7 +168,7 @@ def _data(text: str, path: str) -> Mapping[str, Any]:
 
 def _named(data: Mapping[str, Any], plural: str, singular: str) -> dict[str, Mapping[str, Any]]:
     items = data.get(plural)
-    found = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for item in items if isinstance(items, list) else []:
         if isinstance(item, Mapping) and isinstance(item.get(singular), Mapping):
             found.setdefault(_text(item.get("name")), item[singular])

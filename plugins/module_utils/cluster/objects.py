@@ -42,9 +42,14 @@ class Outcome:
         return self.result in ("created", "changed", "deleted")
 
 
+def _metadata(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = item.get("metadata")
+    return value if isinstance(value, Mapping) else {}
+
+
 def label(item: Mapping[str, Any]) -> str:
     """``DaemonSet kube-system/nvidia-device-plugin``."""
-    metadata = item.get("metadata") if isinstance(item.get("metadata"), Mapping) else {}
+    metadata = _metadata(item)
     space = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
     return f"{item.get('kind')} {space}{metadata.get('name')}"
 
@@ -57,8 +62,8 @@ def problems(items: Sequence[Any]) -> list[str]:
         if not isinstance(item, Mapping):
             found.append(f"object {number} is {type(item).__name__}; expected a mapping")
             continue
-        metadata = item.get("metadata")
-        name = metadata.get("name") if isinstance(metadata, Mapping) else None
+        metadata = _metadata(item)
+        name = metadata.get("name")
         lacks = [key for key in ("apiVersion", "kind") if not isinstance(item.get(key), str) or not item[key]]
         lacks += [] if isinstance(name, str) and name else ["metadata.name"]
         if lacks:

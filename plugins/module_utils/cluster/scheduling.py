@@ -87,7 +87,7 @@ def matches(term: Any, node: Mapping[str, Any]) -> bool:
 
 def holds(expression: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
     """Whether one expression of a term holds for these labels; an operator that does not exist never does."""
-    key, operator = expression.get("key"), expression.get("operator")
+    key, operator = expression.get("key", ""), expression.get("operator")
     values = _list(expression.get("values"))
     if operator == "Exists":
         return key in labels
