@@ -32,8 +32,9 @@ $(STAMP): requirements.txt | packages
 
 setup: $(STAMP) ## System packages and .venv
 
-lint: $(STAMP) ## ruff, yamllint, shellcheck, ansible-lint (production), argument specs
+lint: $(STAMP) ## ruff, mypy, yamllint, shellcheck, ansible-lint (production), argument specs
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
 	@$(BIN)/yamllint --strict .
 	@git ls-files '*.sh' .ci/run | xargs shellcheck
 	@$(BIN)/ansible-lint --offline --profile production
