@@ -91,6 +91,15 @@ def same(item: Mapping, event: Mapping) -> bool:
     return full_name(item) == full_name(event)
 
 
+def conditions(facts: Facts, kind: str) -> Iterator[tuple[str, str, str, Evidence]]:
+    """(name, status, what it says of it, that as evidence) of each node that reports this condition."""
+    for node in entries(facts, "nodes"):
+        name, told = text(node, "name"), mapping(node, f"conditions.{kind}")
+        said = text(told, "message") or text(told, "reason")
+        if text(told, "status"):
+            yield name, text(told, "status"), said, Evidence(f"node {name}, condition {kind}", said)
+
+
 @check(
     "cni-not-initialized",
     layer="runtime",
@@ -103,15 +112,12 @@ def same(item: Mapping, event: Mapping) -> bool:
     ),
 )
 def cni(facts: Facts, expect: Expect) -> Iterator[Match]:
-    for node in entries(facts, "nodes"):
-        message = text(node, "conditions.Ready.message")
-        if text(node, "conditions.Ready.status") != "True" and re.search(
-            r"cni plugin not initialized|NetworkPluginNotReady", message
-        ):
+    for name, status, said, evidence in conditions(facts, "Ready"):
+        if status != "True" and re.search(r"cni plugin not initialized|NetworkPluginNotReady", said):
             yield Match(
-                subject=f"node {text(node, 'name')}",
-                cause=f"{text(node, 'name')} has no pod network: {message}. Expected Ready.",
-                evidence=(Evidence(f"node {text(node, 'name')}, condition Ready", message),),
+                subject=f"node {name}",
+                cause=f"{name} has no pod network: {said}. Expected Ready.",
+                evidence=(evidence,),
             )
 
 
@@ -126,13 +132,12 @@ def cni(facts: Facts, expect: Expect) -> Iterator[Match]:
     ),
 )
 def disk_pressure(facts: Facts, expect: Expect) -> Iterator[Match]:
-    for node in entries(facts, "nodes"):
-        if text(node, "conditions.DiskPressure.status") == "True":
-            message = text(node, "conditions.DiskPressure.message")
+    for name, status, said, evidence in conditions(facts, "DiskPressure"):
+        if status == "True":
             yield Match(
-                subject=f"node {text(node, 'name')}",
-                cause=f"{text(node, 'name')} reports DiskPressure ({message or 'without a message'}); expected none.",
-                evidence=(Evidence(f"node {text(node, 'name')}, condition DiskPressure", message),),
+                subject=f"node {name}",
+                cause=f"{name} reports DiskPressure ({said or 'without a message'}); expected none.",
+                evidence=(evidence,),
             )
 
 
@@ -148,14 +153,12 @@ def disk_pressure(facts: Facts, expect: Expect) -> Iterator[Match]:
     consequence_of=("cni-not-initialized", "apiserver-not-ready"),
 )
 def node_not_ready(facts: Facts, expect: Expect) -> Iterator[Match]:
-    for node in entries(facts, "nodes"):
-        name, status = text(node, "name"), text(node, "conditions.Ready.status")
-        if status and status != "True":
-            message = text(node, "conditions.Ready.message") or text(node, "conditions.Ready.reason")
+    for name, status, said, evidence in conditions(facts, "Ready"):
+        if status != "True":
             yield Match(
                 subject=f"node {name}",
-                cause=f"{name} has Ready={status}: {message or 'no reason given'}. Expected Ready=True.",
-                evidence=(Evidence(f"node {name}, condition Ready", message),),
+                cause=f"{name} has Ready={status}: {said or 'no reason given'}. Expected Ready=True.",
+                evidence=(evidence,),
             )
 
 
