@@ -11,10 +11,12 @@ with a verification of every layer; the demo ends with one screen. What Ansible 
 from __future__ import annotations
 
 import os
+import queue
 import re
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ HOST = "gpu-1"
 LOGS = CHECKOUT / "build" / "demo"
 RECAP = re.compile(rf"^{HOST}\s+: (.*)$", re.MULTILINE)
 TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(.*?)\] \*")
+UNTOLD_SECONDS = 1.0  # a task that takes longer is named while it runs
 PLAY = re.compile(r"^PLAY \[(.*?)\] \*")
 
 
@@ -59,7 +62,7 @@ class Stopped(Exception):
 
 
 def play(title: str, log_name: str, *arguments: str) -> Played:
-    """Run a playbook, with one line for each task as it begins; the whole goes to a log."""
+    """Run a playbook, with one line for each task as it begins, unless it is skipped; the whole goes to a log."""
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{log_name}.log"
     heading(title)
@@ -77,15 +80,28 @@ def play(title: str, log_name: str, *arguments: str) -> Played:
         cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
     )  # fmt: skip
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=lambda: [*map(lines.put, process.stdout or ()), lines.put(None)], daemon=True).start()
     text = []
+    waiting = ""
     with log.open("w") as stream:
-        for line in process.stdout or ():
+        while True:
+            try:
+                line = lines.get(timeout=UNTOLD_SECONDS if waiting else None)
+            except queue.Empty:
+                line = ""
+            if line is None:
+                break
+            if waiting and not line.startswith(("skipping:", "TASK", "PLAY", "\n")):  # what is skipped is not told
+                print(waiting, flush=True)
+                waiting = ""
             stream.write(line)
             text.append(line)
             if match := PLAY.match(line):
                 print(f"  {match.group(1)}", flush=True)
+                waiting = ""
             elif match := TASK.match(line):
-                print(f"  {time.monotonic() - began:6.1f} s    {match.group(1)}", flush=True)
+                waiting = f"  {time.monotonic() - began:6.1f} s    {match.group(1)}"
             elif line.startswith(("fatal:", "[ERROR]", "failed:")):
                 print(f"  {line.rstrip()}", flush=True)
     rc = process.wait()
