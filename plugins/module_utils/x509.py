@@ -1,0 +1,131 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A certificate, as far as one must know it without openssl: whose it is, from whom, until when, and with which key.
+
+Rules of this file: bytes or PEM text in, ``Certificate`` out, no I/O; nothing but ``CertificateError`` is raised,
+whatever is given. Nothing is verified here: a signature needs more than the standard library has.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+SEQUENCE, SET, OID, UTC_TIME, GENERALIZED_TIME = 0x30, 0x31, 0x06, 0x17, 0x18
+NAMES = {b"\x55\x04\x03": "CN", b"\x55\x04\x0a": "O", b"\x55\x04\x0b": "OU"}
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+
+
+class CertificateError(ValueError):
+    """What was given is no certificate."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """``subject`` and ``issuer`` are (name, value) pairs; ``key_hash`` is what kubeadm pins a cluster's CA by."""
+
+    subject: tuple[tuple[str, str], ...]
+    issuer: tuple[tuple[str, str], ...]
+    not_before: datetime
+    not_after: datetime
+    key_hash: str
+
+    @property
+    def common_name(self) -> str:
+        return dict(self.subject).get("CN", "")
+
+
+def certificates(text: str) -> list[Certificate]:
+    """Every certificate of a PEM text. Raises ``CertificateError``, also where there is none."""
+    found = []
+    for body in PEM.findall(text):
+        try:
+            found.append(certificate(base64.b64decode("".join(body.split()), validate=True)))
+        except binascii.Error:
+            raise CertificateError("between its PEM lines stands no base64") from None
+    if not found:
+        raise CertificateError("there is no certificate in it")
+    return found
+
+
+def certificate(data: bytes) -> Certificate:
+    """A certificate in DER. Raises ``CertificateError``."""
+    signed = _only(data, SEQUENCE)
+    parts = list(_values(_first(signed, SEQUENCE)))
+    if parts and parts[0][0] == 0xA0:  # the version, which the first version leaves out
+        parts = parts[1:]
+    if len(parts) < 6:
+        raise CertificateError("it ends before the key")
+    _serial, _algorithm, issuer, validity, subject, key = parts[:6]
+    times = [_time(tag, value) for tag, value, _whole in _values(validity[1])]
+    if len(times) != 2:
+        raise CertificateError("it has no time from which and until which it holds")
+    return Certificate(
+        subject=tuple(_name(subject[1])),
+        issuer=tuple(_name(issuer[1])),
+        not_before=times[0],
+        not_after=times[1],
+        key_hash="sha256:" + hashlib.sha256(key[2]).hexdigest(),
+    )
+
+
+def _values(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """(tag, content, the whole with its head) of each value."""
+    at = 0
+    while at < len(data):
+        if at + 2 > len(data):
+            raise CertificateError("a value has no length")
+        tag, length, start = data[at], data[at + 1], at + 2
+        if length & 0x80:
+            octets = length & 0x7F
+            if not 1 <= octets <= 4:
+                raise CertificateError("a length is written as DER has none")
+            length = int.from_bytes(data[start : start + octets], "big")
+            start += octets
+        end = start + length
+        if end > len(data):
+            raise CertificateError("it ends within a value")
+        yield tag, data[start:end], data[at:end]
+        at = end
+
+
+def _first(data: bytes, tag: int) -> bytes:
+    for found, content, _whole in _values(data):
+        if found == tag:
+            return content
+        break
+    raise CertificateError("it is built like no certificate")
+
+
+def _only(data: bytes, tag: int) -> bytes:
+    if not data:
+        raise CertificateError("it is empty")
+    return _first(data, tag)
+
+
+def _name(data: bytes) -> Iterator[tuple[str, str]]:
+    for tag, several, _whole in _values(data):
+        if tag != SET:
+            continue
+        for _tag, pair, _pair in _values(several):
+            values = list(_values(pair))
+            if len(values) == 2 and values[0][0] == OID and values[0][1] in NAMES:
+                yield NAMES[values[0][1]], values[1][1].decode("utf-8", "replace")
+
+
+def _time(tag: int, value: bytes) -> datetime:
+    text = value.decode("ascii", "replace")
+    if tag == UTC_TIME and re.fullmatch(r"\d{12}Z", text):
+        text = ("20" if int(text[:2]) < 50 else "19") + text
+    elif tag != GENERALIZED_TIME or not re.fullmatch(r"\d{14}Z", text):
+        raise CertificateError(f"`{text[:20]}` is no time as certificates write it")
+    try:
+        return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        raise CertificateError(f"`{text}` is no time") from None
