@@ -138,6 +138,9 @@ def read_toml(host: Host, path: str) -> tuple[TomlFile | None, Problem | None]:
 
 CRIO_FILE = "/etc/crio/crio.conf"
 CRIO_FOLDER = "/etc/crio/crio.conf.d"
+# Where it reads: flags, environment variable
+CRIO_CONFIG = (("--config", "-c"), "CONTAINER_CONFIG")
+CRIO_CONFIG_DIR = (("--config-dir", "-d"), "CONTAINER_CONFIG_DIR")
 # Key of a table -> flags, environment variable
 CRIO_OPTIONS = {
     ("runtime", "cgroup_manager"): (("--cgroup-manager",), "CONTAINER_CGROUP_MANAGER"),
@@ -196,11 +199,17 @@ class CrioConfig:
         value = self.get("runtime", "default_runtime").value
         return value if isinstance(value, str) and value else self.default("runtime", "default_runtime")
 
+    def check(self) -> tuple[str, ...]:
+        """The arguments with which CRI-O judges its configuration without starting."""
+        options = (CRIO_CONFIG, CRIO_CONFIG_DIR, *CRIO_OPTIONS.values())
+        given = [(names[0], self.service.option(names, variable)) for names, variable in options]
+        return (*(f"{flag}={said.value}" for flag, said in given if said), "config")
+
 
 def read_crio(host: Host, version: str | None = None) -> CrioConfig:
     own = service(host, "crio.service", "cri-o.service")
-    path = own.option(("--config", "-c"), "CONTAINER_CONFIG") or Said(CRIO_FILE)
-    folder = own.option(("--config-dir", "-d"), "CONTAINER_CONFIG_DIR") or Said(CRIO_FOLDER)
+    path = own.option(*CRIO_CONFIG) or Said(CRIO_FILE)
+    folder = own.option(*CRIO_CONFIG_DIR) or Said(CRIO_FOLDER)
     files: list[TomlFile] = []
     wrong: Problem | None = None
     for name in [*([path.value] if path.value else []), *_walk(host, folder.value)]:
@@ -366,6 +375,10 @@ class ContainerdConfig:
         old, new = self.get("sandbox_image", images=True), self.get("pinned_images", "sandbox", images=True)
         return new if new.value else old if old.value else Said(default)
 
+    def check(self) -> tuple[str, ...]:
+        """The arguments with which containerd judges its configuration without starting; none where it has no file."""
+        return ("--config", self.files[0].path, "config", "dump") if self.files else ()
+
 
 def read_containerd(
     host: Host, version: str | None = None, path: str | None = None, own: Service | None = None
@@ -495,6 +508,10 @@ class DockerConfig:
             if isinstance(said.value, str) and said.value.startswith("unix://"):
                 return said.value[len("unix://") :]
         return "/run/docker.sock"
+
+    def check(self) -> tuple[str, ...]:
+        """The arguments with which dockerd judges its configuration without starting; none where it has no file."""
+        return ("--validate", "--config-file", self.path) if self.text is not None else ()
 
 
 def read_docker(host: Host, version: str | None = None) -> DockerConfig:

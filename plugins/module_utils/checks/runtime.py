@@ -169,6 +169,73 @@ def other_config(facts: Facts, expect: Expect) -> Iterator[Match]:
 
 
 @check(
+    "runtime-config-refused-at-restart",
+    layer="runtime",
+    severity="degraded",
+    meaning="A configuration changed since the runtime started, and the runtime refuses it: it runs until its next "
+    "restart, or until the node's reboot.",
+    remedy=Remedy(
+        "Mend the file as the words say, or move it away, and have the runtime judge it before anything restarts. "
+        "Drop-ins of ours are written anew by the role.",
+        ("containerd config dump > /dev/null", "crio config > /dev/null", "dockerd --validate"),
+    ),
+)
+def refused_at_restart(facts: Facts, expect: Expect) -> Iterator[Match]:
+    for name, state in wanted_runtimes(facts, expect):
+        if not is_false(state, "unread.accepted"):
+            continue
+        files, words = names(state, "unread.files"), text(state, "unread.refusal")
+        command = text(state, "unread.command") or name
+        reason = (words.splitlines() or ["it does not say why"])[-1].rstrip(".")
+        path = next((file for file in names(state, "config_files") if file in files), files[0] if files else name)
+        yield Match(
+            subject=path,
+            cause=f"{name} runs with what it read at {text(state, 'unread.since')}; {listed(files)} changed since, and "
+            f"{name} refuses it: {reason}. Expected a configuration that it accepts: restarted with this one, at the "
+            "latest by the node's next boot, it does not come up.",
+            evidence=(
+                Evidence(command, words),
+                *(Evidence(file, f"newer than the running {name}") for file in files),
+            ),
+            remedy=Remedy(
+                f"Mend {path} as the words say, or move it away; do not restart {unit_of(name, state)} before it is "
+                "accepted. Drop-ins of ours are written anew by the role.",
+                (f"{command} > /dev/null", f"systemctl restart {unit_of(name, state)}"),
+                role=role_of(name),
+                tag=f"{name}_config" if role_of(name) else None,
+            ),
+        )
+
+
+@check(
+    "runtime-config-not-read",
+    layer="runtime",
+    severity="notice",
+    meaning="A configuration or unit file is newer than the running runtime: what it says is not in force, and comes "
+    "with the next restart.",
+    remedy=Remedy(
+        "Restart the runtime when it suits: Docker stops its containers unless live-restore is on, CRI-O and "
+        "containerd leave theirs running.",
+        ("systemctl daemon-reload", "systemctl restart <unit>"),
+    ),
+)
+def not_read(facts: Facts, expect: Expect) -> Iterator[Match]:
+    for name, state in wanted_runtimes(facts, expect):
+        files = names(state, "unread.files")
+        if not files or is_false(state, "unread.accepted") or look_up(state, "config_problem"):
+            continue
+        yield Match(
+            subject=unit_of(name, state),
+            cause=f"{name} runs with what it read at {text(state, 'unread.since')}; {listed(files)} changed since"
+            f"{f', and {name} would accept it' if is_true(state, 'unread.accepted') else ''}. Expected in force.",
+            evidence=tuple(Evidence(file, f"newer than the running {name}") for file in files),
+            remedy=Remedy(
+                not_read.remedy.text, ("systemctl daemon-reload", f"systemctl restart {unit_of(name, state)}")
+            ),
+        )
+
+
+@check(
     "containerd-cri-disabled",
     layer="runtime",
     severity="fatal",
@@ -312,6 +379,7 @@ def at_boot(facts: Facts, expect: Expect) -> Iterator[Match]:
         "nvidia-runtime-binary-missing",
         "containerd-config-invalid",
         "runtime-config-invalid",
+        "runtime-config-refused-at-restart",
         "containerd-cri-disabled",
         "container-runtime-not-running",
     ),
@@ -332,6 +400,11 @@ def handler_missing(facts: Facts, expect: Expect) -> Iterator[Match]:
                 evidence=tuple(Evidence(file, f"no handler {handler}") for file in files),
             )
         elif is_false(known[handler], "in_force"):
+            mend = "Restart the runtime. If the handler still is not there, the file is none that it reads."
+            commands: tuple[str, ...] = (f"systemctl restart {unit_of(name, state)}",)
+            if is_false(state, "unread.accepted"):
+                mend = "Mend the configuration that the runtime refuses, then restart it: not before, for it would end."
+                commands = (f"{text(state, 'unread.command') or name} > /dev/null", *commands)
             why = text(known[handler], "dropped") or "it was not restarted since, or reads another file"
             yield Match(
                 subject=f"{name}, handler {handler}",
@@ -341,12 +414,7 @@ def handler_missing(facts: Facts, expect: Expect) -> Iterator[Match]:
                     Evidence(text(state, "socket") or name, f"no handler {handler}"),
                     *configured(known[handler], f"handler {handler}"),
                 ),
-                remedy=Remedy(
-                    "Restart the runtime. If the handler still is not there, the file is none that it reads.",
-                    (f"systemctl restart {unit_of(name, state)}",),
-                    role=_TOOLKIT,
-                    tag="nvidia_container_toolkit_runtime",
-                ),
+                remedy=Remedy(mend, commands, role=_TOOLKIT, tag="nvidia_container_toolkit_runtime"),
             )
 
 

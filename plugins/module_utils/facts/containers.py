@@ -33,6 +33,7 @@ from ..runtime_files import (
     read_toml,
     version_key,
 )
+from ..runtime_unread import unread
 from ..unit_files import unit_files
 
 NAMES = ("crio", "containerd", "docker", "k3s")
@@ -218,6 +219,7 @@ def absent(name: str) -> dict[str, Any]:
         "conditions": {},
         "config_files": [],
         "config_problem": None,
+        "unread": None,
         "default_handler": None,
         "handlers": {},
         "cdi": {"enabled": None, "spec_dirs": []},
@@ -344,6 +346,7 @@ def _crio(host: Host, config: CrioConfig, answer: Answer) -> dict[str, Any]:
         "unit": config.service.unit,
         "config_files": [file.path for file in config.files],
         "config_problem": config.problem,
+        "unread": unread(host, PROGRAMS["crio"], config),
         "default_handler": default,
         "handlers": handlers,
         "cdi": {"enabled": True, "spec_dirs": strings(config.get("runtime", "cdi_spec_dirs").value)},
@@ -394,6 +397,7 @@ def _containerd(host: Host, config: ContainerdConfig, answer: Answer, k3s: bool 
         "unit": config.service.unit,
         "config_files": [file.path for file in config.files],
         "config_problem": config.problem,
+        "unread": None if k3s else unread(host, PROGRAMS["containerd"], config),
         "config_version": config.files[0].version if config.files else None,
         "default_handler": text(config.default_handler.value) or None,
         "handlers": handlers,
@@ -434,6 +438,7 @@ def _docker(host: Host, config: DockerConfig, answer: Answer) -> dict[str, Any]:
         "unit": config.service.unit,
         "config_files": [config.path] if config.text is not None else [],
         "config_problem": config.problem,
+        "unread": unread(host, PROGRAMS["docker"], config),
         "default_handler": text(config.get("default-runtime", "runc").value) or None,
         "handlers": handlers,
         "cdi": {

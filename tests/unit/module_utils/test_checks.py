@@ -55,6 +55,13 @@ def unit(**state):
 
 OTHERS_THERE = [(("runtimes", "crio", "installed"), False), (("runtimes", "containerd"), HEALTHY["runtimes"]["crio"])]
 NO_DRIVER = [(("driver", key), None) for key in ("loaded", "installed_module", "library")]
+UNREAD = {
+    "files": ["/etc/crio/crio.conf.d/99-nvidia.conf"],
+    "since": "2026-11-02T08:00:00Z",
+    "command": "crio config",
+    "accepted": True,
+    "refusal": None,
+}
 LIVE_SWAP = {"path": "/swap.img", "type": "file", "size_bytes": 2147479552, "used_bytes": 0}
 SWITCH = {"address": "0000:07:00.0", "vendor_id": "10de", "device_id": "22a3", "class_id": "068000"}
 
@@ -289,6 +296,13 @@ TRIGGERS = {
         )
     ],
     "runtime-config-invalid": [([(("runtimes", "crio", "config_problem"), "unexpected end of table name")], {})],
+    "runtime-config-refused-at-restart": [
+        ([(("runtimes", "crio", "unread"), {**UNREAD, "accepted": False, "refusal": "validating runtime config"})], {})
+    ],
+    "runtime-config-not-read": [
+        ([(("runtimes", "crio", "unread"), UNREAD)], {}),
+        ([(("runtimes", "crio", "unread"), {**UNREAD, "accepted": None, "command": None})], {}),
+    ],
     "containerd-cri-disabled": [([*OTHERS_THERE, (("runtimes", "containerd", "cri_enabled"), False)], {})],
     "conmon-not-found": [
         ([(("runtimes", "crio", "handlers", "nvidia", "conmon_exists"), False)], {}),
@@ -418,6 +432,20 @@ def test_a_containerd_that_is_dockers_own_is_held_against_no_cgroup_driver():
     findings = judged(altered(changes), runtime="docker", cgroup_driver="systemd")
 
     assert "cgroup-driver-unlike-expected" not in [finding.id for finding in findings]
+
+
+def test_nobody_is_told_to_restart_a_runtime_that_would_not_come_up():
+    facts = altered(
+        [
+            (("runtimes", "crio", "handlers", "nvidia", "in_force"), False),
+            (("runtimes", "crio", "unread"), {**UNREAD, "accepted": False, "refusal": "validating runtime config"}),
+        ]
+    )
+
+    found = {finding.id: finding for finding in judged(facts)}
+
+    assert found["runtime-handler-missing"].consequence_of == "runtime-config-refused-at-restart"
+    assert all(finding.remedy.commands[0] == "crio config > /dev/null" for finding in found.values())
 
 
 def test_every_check_has_a_trigger():
