@@ -132,7 +132,7 @@ def look(
     configs["super-admin"] = _kubeconfig(host, f"{KUBERNETES}/super-admin.conf")
     client = _certificate(host, CLIENT_PEM)
     ca = pki["ca"]["certificate"]
-    found = {
+    found: dict[str, Any] = {
         "pki": {name: {key: row[key] for key in ("path", "whole", "problem")} for name, row in pki.items()},
         "service_account_keys": all(_filled(host, f"{PKI}/sa.{ending}") for ending in ("key", "pub")),
         "ca_key": _filled(host, f"{PKI}/ca.key"),
@@ -288,7 +288,7 @@ def _node(item: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if item is None:
         return None
     metadata, spec, status = (item.get(key) or {} for key in ("metadata", "spec", "status"))
-    ready = next((one for one in status.get("conditions") or [] if one.get("type") == "Ready"), {})
+    ready: Mapping[str, Any] = next((one for one in status.get("conditions") or [] if one.get("type") == "Ready"), {})
     return {
         "name": metadata.get("name", ""),
         "control_plane": ROLE_LABEL in (metadata.get("labels") or {}),
