@@ -109,7 +109,10 @@ class Node:
             port = self.state["port"] if self.exists and port_is_free(self.state["port"]) else free_port()
             (self.folder / "console.log").write_text("")
             (self.folder / "qmp.sock").unlink(missing_ok=True)
-            cmdline = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0 loglevel=4"
+            cmdline = (
+                "root=/dev/vda rw console=ttyS0 net.ifnames=0 systemd.show_status=0 loglevel=4"
+                " mitigations=off init_on_alloc=0"
+            )
             if devices is not None:
                 cmdline += f" gpunode_lab_pci.devices={devices}"
             serve = f"python3 -S {LAB}/serve.py {packages} {self.folder}/repository-faults.json"
