@@ -64,6 +64,8 @@ def _harmless(name: str, value: str) -> bool:
     value = value.strip()
     if not value or _HARMLESS.match(value) or value[:2] in ("${", "{{", "$(", "{", "["):
         return True
+    if re.search(r"authorization\W{0,4}$", name, re.IGNORECASE) and re.match(r"[a-z]+(?:\s|$)", value):
+        return True  # prose: a header names its scheme first, and `Bearer x` is known by itself
     return bool(_PATH_NAME.search(name)) and (
         value[:1] == "/" or re.fullmatch(r"[A-Za-z][a-z.-]{0,40}", value) is not None
     )
@@ -154,7 +156,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Replacement], ...] = tuple(
         (
             r"(?P<keep>(?P<name>(?<![\w-])--?[\w-]{0,40}?"
             + _NAMING
-            + r"[\w-]{0,40})(?:=|[ \t]{1,4}(?!--?[A-Za-z][\w-]*(?:[=\s]|$))|"
+            + r"[\w-]{0,40})(?:=|[ \t]{1,4}(?!-(?:[A-Za-z]|-[a-z][a-z-]*)(?:[=\s]|$))|"
             + _QUOTE
             + r"[, \t]{1,4}(?=[\"'\\])))(?:"
             + _QUOTED

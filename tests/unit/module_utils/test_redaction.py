@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils.diagnose import diagnose_text
 from ansible_collections.gpunode.ready.plugins.module_utils.redaction import Redactor, redact, redact_text
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -197,6 +197,7 @@ PLACES = {
 
 @given(SECRETS, st.sampled_from(sorted(PLACES)))
 def test_whatever_it_is_the_value_of_a_name_goes(secret, place):
+    assume(not secret.startswith("--"))  # as the value of a flag it would be the next flag
     text = PLACES[place].format(secret)
 
     kept = redact_text(text)
