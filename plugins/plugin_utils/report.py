@@ -141,11 +141,19 @@ def devices(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def report(answers: Iterable[Any], generated: str = "", title: str = "") -> dict[str, Any]:
-    """The whole report. ``answers``: mappings of ``host`` and ``result``, the answer of ``node_check``."""
-    nodes = []
+    """The whole report. ``answers``: mappings of ``host`` and ``result``, the answer of ``node_check``.
+
+    A result with ``cluster`` is that of a cluster: it has findings, and is counted as no node.
+    """
+    nodes, clusters = [], []
     for answer in answers if isinstance(answers, (list, tuple)) else []:
         if isinstance(answer, Mapping) and answer.get("host") is not None:
-            nodes.append(node(str(answer["host"]), answer.get("result")))
+            result = answer.get("result")
+            told = node(str(answer["host"]), result)
+            if isinstance(result, Mapping) and result.get("cluster") is True:
+                clusters.append({**told, "layers": {}})
+            else:
+                nodes.append(told)
     nodes.sort(key=lambda item: (NODE_STATES.index(item["state"]), item["name"]))
     counts = {state: sum(1 for item in nodes if item["state"] == state) for state in NODE_STATES}
     return {
@@ -157,8 +165,9 @@ def report(answers: Iterable[Any], generated: str = "", title: str = "") -> dict
             **counts,
             "gpus": sum(len(item["gpus"]) for item in nodes),
             "simulated": sum(1 for item in nodes if item["simulated"]),
-            "findings": {name: sum(item["counts"][name] for item in nodes) for name in SEVERITIES},
+            "findings": {name: sum(item["counts"][name] for item in [*nodes, *clusters]) for name in SEVERITIES},
         },
+        "clusters": clusters,
         "nodes": nodes,
     }
 

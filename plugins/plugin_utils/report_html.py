@@ -310,7 +310,8 @@ def filters(summary: Mapping[str, Any]) -> str:
 def page(report: Mapping[str, Any]) -> str:
     """The whole page."""
     summary = report["summary"]
-    cards = "".join(node_card(node, index) for index, node in enumerate(report["nodes"]))
+    told = [*report["nodes"], *report["clusters"]]
+    cards = "".join(node_card(node, index) for index, node in enumerate(told))
     policy = (
         f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; base-uri 'none'; "
         "form-action 'none'"

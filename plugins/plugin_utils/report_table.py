@@ -77,7 +77,7 @@ def table(report: Mapping[str, Any]) -> list[str]:
     if not report["nodes"]:
         return [headline(report["summary"])]
     lines = [*states_table(report), ""]
-    for node in report["nodes"]:
+    for node in [*report["nodes"], *report["clusters"]]:
         if node["reason"]:
             lines += [plain(node["name"]), *_wrapped(f"{node['state']}  ", node["reason"], "  "), ""]
         elif node["findings"]:

@@ -77,6 +77,19 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
+def test_a_cluster_is_told_beside_the_nodes_and_counted_as_none():
+    findings = FLEET[1]["result"]["findings"]
+    cluster = {"host": "the cluster", "result": {"cluster": True, "findings": findings}}
+
+    told = report([*FLEET[:2], cluster], WHEN)
+
+    assert told["summary"]["nodes"] == 2
+    assert [item["name"] for item in told["clusters"]] == ["the cluster"]
+    assert told["summary"]["findings"] == report([*FLEET[:2], {**FLEET[1], "host": "x"}], WHEN)["summary"]["findings"]
+    assert any(line.startswith("the cluster  ") for line in table(told))
+    assert "the cluster" in " ".join(Page(page(told)).words)
+
+
 def test_a_notice_that_follows_from_something_graver_looks_like_a_notice():
     findings = [
         Finding("a-cause", "host", "fatal", "node", "It broke.", Remedy("Mend it.")),
