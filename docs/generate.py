@@ -11,6 +11,7 @@ cell was verified.
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -73,6 +74,24 @@ ansible-playbook -i inventory gpunode.ready.diagnose
 ansible-playbook -i inventory gpunode.ready.diagnose -e gpunode_diagnose_since=-2h \\
     -e '{"gpunode_diagnose_paths": ["/var/log/syslog"]}'
 ```
+
+Where the first control plane (or, without any, the first GPU node) has a kubeconfig, or `gpunode_diagnose_kubeconfig`
+names one there, the cluster is asked as well: what it is, its warnings, and the logs of the GPU stack's pods and of
+pods in trouble, also those of containers that were restarted. A pod's log is judged with the node that it runs on.
+
+For a support case, all that was read goes into one archive on the controller, for its user alone (mode 0600):
+
+```sh
+ansible-playbook -i inventory gpunode.ready.diagnose -e gpunode_diagnose_bundle=true    # bundle.tar.gz, by the report
+ansible-playbook -i inventory gpunode.ready.diagnose -e gpunode_diagnose_bundle=./case.tar.gz
+```
+
+It holds each node's facts, findings, configuration files of every layer and the newest MiB of each log, the cluster's
+facts, findings, events and pods' logs, the report, and `manifest.json`, which says what was cut or could not be read
+and why. Private keys, tokens, passwords, credentials of kubeconfigs, registries and addresses are taken out on the
+node: by the name before them, by their form, and because the node keeps the same value in a kubeconfig, a registry
+login or a token file. A password that stands nowhere else and under no name that says so cannot be known: look before
+you share.
 
 The command ends with 0 where nothing known was found, with 1 where something was, with 2 where a file was not readable.
 `--prometheus` prints the findings as metrics for node-exporter's textfile collector.
@@ -173,6 +192,63 @@ def benign() -> str:
     return "\n".join(lines) + "\n"
 
 
+def repaired() -> tuple[str, ...]:
+    """The roles that repair.yml runs, as it lists them; its one variable is the runtime's."""
+    text = (ROOT / "playbooks/repair.yml").read_text()
+    listed = re.search(r"loop: \"\{\{ \[(.+?)\] \}\}\"", text)
+    named = [name.strip(" '") for name in listed.group(1).split(",")] if listed else []
+    return tuple(role for name in named for role in (RUNTIMES if name == "gpunode_runtime" else (name,)))
+
+
+RUNTIMES = ("crio", "containerd", "docker")
+
+
+def mender(items: Sequence[Any], repair: Sequence[str], reads_logs: bool) -> str:
+    """What mends a finding, in words: the playbook that runs its role, or a person."""
+    by_facts = [item for item in items if hasattr(item, "judge")]
+    # a match may name the role of the runtime that it is about
+    runtime = any(re.search(r"role_of\(|role=runtime", inspect.getsource(item.judge)) for item in by_facts)
+    roles = {item.remedy.role: item.remedy.tag for item in items if item.remedy.role}
+    if runtime and not roles:
+        return "`repair.yml`: role `crio`, `containerd` or `docker`, whichever it is about"
+    if not roles:
+        return "a person"
+    role, tag = next(iter(roles.items()))
+    named = f"role `{role}`" + (f", tag `{tag}`" if tag else "")
+    if role not in repair:
+        return f"`{role}.yml`: {named}"
+    if by_facts or reads_logs:
+        return f"`repair.yml`: {named}"
+    return f"`site.yml --tags {tag or role}`: role `{role}`"
+
+
+def menders(by_id: dict[str, list[Any]], layers: Sequence[str]) -> str:
+    """Who mends what, for every id."""
+    repair = repaired()
+    reads_logs = "tasks/diagnose.yml" in (ROOT / "playbooks/repair.yml").read_text()
+    lines = [
+        "## Who mends what",
+        "",
+        "`repair.yml` runs the roles "
+        + ", ".join(f"`{role}`" for role in repair)
+        + (
+            ", for whatever facts and logs show."
+            if reads_logs
+            else ", for what facts show. It reads no logs: for what only logs show, `site.yml` with the tag does it."
+        ),
+        "Where a person is named, no role can do it, or none does yet; the remedy says what to do.",
+        "",
+        "| layer | finding | is mended by |",
+        "|---|---|---|",
+    ]
+    for layer in layers:
+        for name, items in by_id.items():
+            if items[0].layer == layer:
+                who = mender(items, repair, reads_logs)
+                lines.append(f"| {TITLES.get(layer, layer)} | [{name}](#{name}) | {who} |")
+    return "\n".join(lines) + "\n"
+
+
 def diagnosis(checks: Sequence[Any], failures: Sequence[Any]) -> str:
     parts = [HEAD]
     texts = {failure.id: failure for failure in failures}
@@ -187,7 +263,11 @@ def diagnosis(checks: Sequence[Any], failures: Sequence[Any]) -> str:
     for layer in layers:
         links = ", ".join(f"[{name}](#{name})" for name, group in by_id.items() if group[0].layer == layer)
         rows.append(f"| {TITLES.get(layer, layer)} | {links} |")
-    parts += ["\n".join(rows) + "\n", rates(), benign()]
+    every = {
+        name: [*group, *([texts[name]] if name in texts and texts[name] not in group else [])]
+        for name, group in by_id.items()
+    }
+    parts += ["\n".join(rows) + "\n", menders(every, layers), rates(), benign()]
     for layer in layers:
         parts.append(f"## {TITLES.get(layer, layer)}\n")
         parts.extend(

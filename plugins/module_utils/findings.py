@@ -8,8 +8,8 @@ Rules of this file: data only, no I/O. An id, once released, is never reused: us
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 # From cause to consequence: the order in which findings are told.
@@ -70,6 +70,11 @@ class Finding:
         plain["evidence"] = list(plain["evidence"])
         plain["remedy"]["commands"] = list(plain["remedy"]["commands"])
         return plain
+
+    def without_secrets(self, without: Callable[[str], str]) -> Finding:
+        """The finding with ``without`` applied to what was seen: its cause and its evidence."""
+        evidence = tuple(replace(item, text=without(item.text)) for item in self.evidence)
+        return replace(self, cause=without(self.cause), evidence=evidence)
 
 
 def from_dict(plain: dict[str, Any]) -> Finding:

@@ -37,12 +37,12 @@ def _modified(path: str) -> float:
         return 0.0
 
 
-def journal_command(units: Sequence[str], since: str, kernel: bool) -> list[str]:
+def journal_command(units: Sequence[str], since: str, kernel: bool, output: str = "json") -> list[str]:
     """``journalctl`` for these units, or for the kernel; ``since`` is ``boot`` or a time that journalctl reads."""
     when = ["-b"] if since == "boot" else [f"--since={since}"]
     # `-k` means this boot, so a time asks for the kernel's transport instead
     what = (["-k"] if since == "boot" else ["_TRANSPORT=kernel"]) if kernel else [f"--unit={unit}" for unit in units]
-    return ["journalctl", "--no-pager", "--quiet", "--output=json", *when, *what]
+    return ["journalctl", "--no-pager", "--quiet", f"--output={output}", *when, *what]
 
 
 def read_command(matcher: Matcher, source: str, argv: Sequence[str]) -> str | None:

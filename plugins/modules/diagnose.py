@@ -19,6 +19,7 @@ description:
   - Says what was read, and what was not and why; where nothing known was found, it says so rather than guess.
   - The text may be of any kind - with prefixes of journald, syslog, CRI, klog or logfmt, as JSON, coloured, wrapped -
     and of any length.
+  - What looks like a secret, and what the node keeps as one, is taken out of the lines that are told.
   - Changes nothing.
 version_added: 0.1.0
 author: The gpunode.ready maintainers (@gpunode)
@@ -186,6 +187,7 @@ msg:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils.diagnose import Matcher, merged, nothing_found
 from ansible_collections.gpunode.ready.plugins.module_utils.findings import SEVERITIES, from_dict, worst
+from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 from ansible_collections.gpunode.ready.plugins.module_utils.log_sources import (
     journal_command,
     read_command,
@@ -193,6 +195,8 @@ from ansible_collections.gpunode.ready.plugins.module_utils.log_sources import (
     read_kernel,
     read_pieces,
 )
+from ansible_collections.gpunode.ready.plugins.module_utils.redaction import Redactor
+from ansible_collections.gpunode.ready.plugins.module_utils.support_bundle import learn
 from ansible_collections.gpunode.ready.plugins.module_utils.wording import summary, tell
 
 ARGUMENTS = {
@@ -238,6 +242,10 @@ def main() -> None:
 
     muted = set(asked["mute"])
     findings = [finding for finding in merged(matcher.findings(), others) if finding.id not in muted]
+    if findings:  # lines of logs are told, and a log may hold what the node keeps secret
+        redactor = Redactor()
+        learn(Host(), redactor)
+        findings = [finding.without_secrets(redactor.text) for finding in findings]
     gravest = worst(findings)
     failed = {item["source"] for item in unread}
     read = [source for source in matcher.sources if source not in failed]

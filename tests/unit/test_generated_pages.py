@@ -14,11 +14,37 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 GENERATE = runpy.run_path(str(ROOT / "docs/generate.py"))
 PAGES = GENERATE["PAGES"]
+ROLES = {path.name for path in (ROOT / "roles").iterdir()}
+PLAYBOOKS = {path.name for path in (ROOT / "playbooks").glob("*.yml")}
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
 def test_the_page_is_up_to_date(page):
     assert (ROOT / page).read_text() == PAGES[page](), "run: make docs"
+
+
+def test_every_finding_has_somebody_who_mends_it():
+    section = PAGES["docs/diagnosis.md"]().split("## Who mends what")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ") and "](#" in line]
+    listed = [re.search(r"\[(.+?)\]", row[1]).group(1) for row in rows]
+    known = {item.id for item in (*GENERATE["CHECKS"], *GENERATE["FAILURES"])}
+
+    assert len(listed) == len(set(listed))
+    assert set(listed) == known
+    assert {name for row in rows for name in re.findall(r"role `(\w+)`", row[2])} <= ROLES
+    assert {f"{name}.yml" for row in rows for name in re.findall(r"`(\w+)\.yml", row[2])} <= PLAYBOOKS
+
+
+def test_the_roles_that_repair_runs_are_those_it_lists():
+    assert GENERATE["repaired"]() == (
+        "host_prep",
+        "nvidia_driver",
+        "crio",
+        "containerd",
+        "docker",
+        "nvidia_container_toolkit",
+        "cdi",
+    )
 
 
 def test_figures_of_several_commits_of_none_or_of_changed_files_make_no_page():
