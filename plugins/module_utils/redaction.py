@@ -46,7 +46,7 @@ _BARE = r"(?:[^\s\"'\\]|[\"'\\](?![\s,\]}):;nrt]|$))+"
 _QUOTED = r"(?P<quote>" + _QUOTE + r")(?P<value>(?:(?!(?P=quote))(?:\\.|[^\n]))*)(?P<end>(?P=quote)|$)"
 _PATH_NAME = re.compile(r"(?:file|path|dir|folder|name|store|helpers?|mode|type|ttl|id|url|uri|kind)s?\W{0,8}$", re.I)
 _HARMLESS = re.compile(
-    r"(?:true|false|null|none|nil|yes|no|on|off|\d{1,6}|\*+|<[^<>]{0,80}>"
+    r"(?:true|false|null|none|nil|yes|no|on|off|latest|v?\d+(?:\.\d+){1,3}|\d{1,6}|\*+|<[^<>]{0,80}>"
     r"|<(?:secret|key|token|credentials|private)|sha256:[0-9a-f]{64})\W{0,4}$",
     re.IGNORECASE,
 )
@@ -101,6 +101,13 @@ def _flag(found: re.Match[str]) -> str:
         return found[0]
     quoting = found["quote"] or ""
     return f"{found['keep']}{quoting}{_gone('secret')}{found['end'] if quoting else ''}"
+
+
+def _prose(found: re.Match[str]) -> str:
+    """A value after words: only what no word, path, number, address or image would look like."""
+    value = found["value"]
+    odd = re.search(r"[A-Za-z]", value) and re.search(r"\d|[a-z][A-Z]", value) and not re.search(r"[/:]|\w\(", value)
+    return found["keep"] + _gone("secret") if odd and not _HARMLESS.match(value) else found[0]
 
 
 def _encoded(found: re.Match[str]) -> str:
@@ -216,6 +223,13 @@ _RULES: tuple[tuple[re.Pattern[str], str | Replacement], ...] = tuple(
             re.I,
             _named_quoted,
         ),
+        # prose: `# password of the mirror: x`
+        (
+            r"(?P<keep>\b(?:password|passphrase|secret|token|key)(?:[ \t]{1,4}[\w.'-]{1,20}){1,5}?"
+            r"(?:[ \t]{0,4}[:=]|[ \t]is|[ \t]was)[ \t]{1,4}[\"'`]?)(?P<value>[^\s\"'`]{8,})",
+            re.I,
+            _prose,
+        ),
         # the certificate key that `kubeadm init --upload-certs` prints, alone on its line or behind a log's prefix
         (
             r"(?P<keep>(?:^[ \t]{0,12}|[FP][ \t]{1,4}|:[ \t]{1,12}|\"log\":\"[ \t]{0,4}))[0-9a-f]{64}"
@@ -283,10 +297,10 @@ class Redactor:
             for secret in _secrets_in(value):
                 self._remember(secret)
         for line in text.split("\n"):
-            for pattern in (_LEARNT_QUOTED, _LEARNT_BARE):
+            for pattern in (_LEARNT_QUOTED, _LEARNT_BARE, _LEARNT_LINE):
                 for found in pattern.finditer(line):
                     if not _harmless(found["name"], found["value"]):
-                        self._remember(found["value"])
+                        self._remember(found["value"].strip())
             for found in _IN_ADDRESS.finditer(line):
                 self._remember(found["value"])
                 self._remember(unquote(found["value"]))
@@ -362,6 +376,14 @@ class Redactor:
 _LEARNT_QUOTED = re.compile(r"(?P<name>" + _NAME + r")" + _SEPARATOR + _QUOTED, re.IGNORECASE)
 _LEARNT_BARE = re.compile(
     r"(?P<name>" + _NAME + r")" + _SEPARATOR + r"(?P<value>(?![\"'\[{<])" + _BARE + r")", re.IGNORECASE
+)
+_LEARNT_LINE = re.compile(
+    r"^[ \t]{0,60}(?:export[ \t]{1,4})?[\w.-]{0,60}?(?P<name>"
+    + _NAME
+    + r")"
+    + _SEPARATOR
+    + r"(?P<value>[^\s\"'\[{<].*)$",
+    re.IGNORECASE,
 )
 _IN_ADDRESS = re.compile(r"://[^\s\"'/@:]*:(?P<value>(?!\d{1,5}[/\s\"'])[^\s\"'@]+)@")
 

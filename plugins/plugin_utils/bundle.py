@@ -22,6 +22,7 @@ from .report import report
 from .report_html import page
 
 TOP = "gpunode-bundle"
+LEFT_OUT = ("invocation", "ansible_facts")  # Ansible's own, and the facts once more
 
 
 @contextlib.contextmanager
@@ -66,7 +67,7 @@ def write(
     slim = {}  # what the report tells of
     for host in sorted(answers):
         answer = answers[host] if isinstance(answers[host], Mapping) else {}
-        slim[host] = redactor.data({key: value for key, value in answer.items() if key != "invocation"})
+        slim[host] = redactor.data({key: value for key, value in answer.items() if key not in LEFT_OUT})
         if answer.get("cluster") is True:
             document("cluster/findings.json", answer)
             continue

@@ -103,6 +103,8 @@ type: Opaque
         f"https://{PLANTED}@github.com/x",
         f"trying Bearer {PLANTED}",
         f"Cookie: session={PLANTED}; other={PLANTED}",
+        f"# password of the mirror: {PLANTED}",
+        f"the token for node gpu-1 is '{PLANTED}'",
         f"root:$6$salt${PLANTED}:19000:0:99999:7:::",
         f"kubeconfig={base64.b64encode(KUBECONFIG.encode()).decode()}",
         f"2026-11-20T08:00:00Z stderr F {PEM}".replace("\n", "\n2026-11-20T08:00:00Z stderr F "),
@@ -153,6 +155,8 @@ def test_a_secret_known_by_its_form_alone_is_gone(secret, prefix):
         '"auths": {"nvcr.io": {}}, "credsStore": "secretservice"',
         "registry-auth-6c9688db-b6gzb   0/1   ErrImageNeverPull",
         "Basic authentication is off",
+        "the key of the repository is expired",
+        "token for node gpu-1 is 403: forbidden",
     ],
 )
 def test_what_diagnosis_needs_stays(text):

@@ -10,6 +10,8 @@ import gzip
 import io
 import json
 import os
+import shutil
+import string
 import tarfile
 import tracemalloc
 
@@ -188,6 +190,36 @@ def test_what_the_node_keeps_secret_is_gone_wherever_it_stands(tmp_path):
     assert auth not in json.dumps(files)
     assert files["logs/var/log/x"].count("odd words <") == 6
     assert not [name for name in files if "admin.conf" in name or "docker" in name or name.endswith("/token")]
+
+
+KEPT = {
+    "etc/kubernetes/admin.conf": "users:\n- user: {{token: '{}'}}\n",
+    "root/.docker/config.json": '{{"auths": {{"r": {{"password": "{}"}}}}}}',
+    "var/lib/rancher/k3s/server/token": "K10::server:{}\n",
+    "etc/containerd/config.toml": '[auth]\npassword = "{}"\n',
+    "etc/rancher/k3s/registries.yaml": "configs:\n  r:\n    auth:\n      password: '{}'\n",
+    "etc/systemd/system/k3s.service.env": "K3S_TOKEN={}\n",
+}
+
+
+@given(
+    st.text(string.ascii_letters + string.digits + "!#%&*+,-./;?@^_|~ ", min_size=10, max_size=40),
+    st.sampled_from(sorted(KEPT)),
+    st.text(max_size=20),
+)
+def test_whatever_a_node_keeps_secret_is_in_no_byte_of_its_part(tmp_path_factory, secret, place, around):
+    secret = f"7{secret.strip()}Kz"
+    words = around.replace("\n", " ").replace("\r", " ")
+    log = f"{words}{secret}{words}\n{base64.b64encode(secret.encode()).decode()}\n{json.dumps(secret)}\n"
+    folder = tmp_path_factory.mktemp("node")
+    host = tree(folder, {place: KEPT[place].format(secret), "var/log/x": log})
+
+    files, _held, _unread = gathered(host, paths=["/var/log/x"])
+
+    shutil.rmtree(folder)
+    assert files["logs/var/log/x"]
+    assert secret not in "".join(files.values())
+    assert base64.b64encode(secret.encode()).decode() not in "".join(files.values())
 
 
 def test_the_same_node_gives_the_same_bytes(tmp_path):
