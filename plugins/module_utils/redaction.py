@@ -152,7 +152,8 @@ _RULES: tuple[tuple[re.Pattern[str], str | Replacement], ...] = tuple(
         (r"\$(?:1|2[aby]|5|6|7|y|gy|apr1)\$[./A-Za-z0-9$=,]{8,}", 0, _gone("hash")),
         # who speaks to an address: a password may hold what an address must not, but a port is none
         (
-            r"(?P<keep>\b[A-Za-z][A-Za-z0-9+.-]{1,20}:\\?/\\?/)(?:[^\s\"'/@:]*:(?!\d{1,5}[/\s\"'])[^\s\"']*|[^\s\"'/@:]+)@",
+            r"(?P<keep>\b[A-Za-z][A-Za-z0-9+.-]{1,20}:\\?/\\?/)(?:[^\s\"'/@:]{0,200}:(?!\d{1,5}[/\s\"'])[^\s\"']{0,400}"
+            r"|[^\s\"'/@:]{1,200})@",
             0,
             r"\g<keep>" + _gone("credentials") + "@",
         ),
@@ -233,7 +234,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Replacement], ...] = tuple(
         # the certificate key that `kubeadm init --upload-certs` prints, alone on its line or behind a log's prefix
         (
             r"(?P<keep>(?:^[ \t]{0,12}|[FP][ \t]{1,4}|:[ \t]{1,12}|\"log\":\"[ \t]{0,4}))[0-9a-f]{64}"
-            r"(?P<end>(?:\\n\".*)?[ \t\r]{0,4}$)",
+            r"(?P<end>(?:\\n\".{0,200})?[ \t\r]{0,4}$)",
             0,
             r"\g<keep>" + _gone("key") + r"\g<end>",
         ),
@@ -385,7 +386,7 @@ _LEARNT_LINE = re.compile(
     + r"(?P<value>[^\s\"'\[{<].*)$",
     re.IGNORECASE,
 )
-_IN_ADDRESS = re.compile(r"://[^\s\"'/@:]*:(?P<value>(?!\d{1,5}[/\s\"'])[^\s\"'@]+)@")
+_IN_ADDRESS = re.compile(r"://[^\s\"'/@:]{0,200}:(?P<value>(?!\d{1,5}[/\s\"'])[^\s\"'@]{1,400})@")
 
 
 _FOLDER = re.compile(r"/(?:bin|boot|data|dev|etc|home|lib|mnt|opt|proc|root|run|srv|sys|tmp|usr|var)(?:/|$)")
