@@ -274,7 +274,9 @@ def run(tmp_path_factory):
     (folder / "journalctl").write_text(JOURNALCTL.format(python=sys.executable, journal=str(folder / "journal.json")))
     (folder / "journalctl").chmod(0o755)
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
-    (folder / "hosts.json").write_text(json.dumps({"gpu_nodes": {"hosts": {"gpu-1": here}}}))
+    gone = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
+    groups = {"gpu_nodes": {"hosts": {"gpu-2": gone, "gpu-1": here}}, "control_plane": {"hosts": {"gpu-1": {}}}}
+    (folder / "hosts.json").write_text(json.dumps(groups))
     options = {
         "gpunode_diagnose_bundle": "case.tar.gz",
         "gpunode_diagnose_kubeconfig": "/etc/kubernetes/admin.conf",
@@ -386,6 +388,15 @@ def test_what_a_support_case_needs_is_there(bundle):
     assert json.loads(bundle["nodes/gpu-1/facts.json"])["os"]["kernel"] == os.uname().release
     assert bundle["report.html"].startswith(b"<!doctype html>")
     assert {"kernel", "unit kubelet", "/var/log/site.log.2.gz", "/etc/containerd/config.toml"} <= held
+
+
+def test_a_node_that_does_not_answer_is_told_as_such(bundle):
+    manifest = json.loads(bundle["manifest.json"])
+    nodes = {item["name"]: item["state"] for item in json.loads(bundle["report.json"])["nodes"]}
+
+    assert nodes == {"gpu-1": "failed", "gpu-2": "unreachable"}
+    assert manifest["nodes"]["gpu-2"]["problem"] == "nothing was gathered"
+    assert [name for name in bundle if name.startswith("nodes/gpu-2/")] == ["nodes/gpu-2/findings.json"]
 
 
 def test_credentials_themselves_are_never_gathered(bundle):
