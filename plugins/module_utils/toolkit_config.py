@@ -60,8 +60,8 @@ def changed(host: Host, path: str, settings: Sequence[str], foretell: bool) -> s
         if foretell:
             return None
         raise ToolkitError(
-            "nvidia-ctk is not on this node, so nothing can set the toolkit's configuration; nothing was changed. It comes "
-            "with the package nvidia-container-toolkit-base: role gpunode.ready.nvidia_container_toolkit installs it."
+            "nvidia-ctk is not on this node, so nothing can set the toolkit's configuration: nothing was changed. It "
+            "comes with nvidia-container-toolkit-base: role gpunode.ready.nvidia_container_toolkit installs it."
         )
     # What it does without a file is write its default.
     argv = [program, "--quiet", "config", "--config-file", path]
