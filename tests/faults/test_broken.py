@@ -198,13 +198,13 @@ def test_a_driver_that_is_not_the_loaded_one_is_named_and_mended_by_one_reboot(b
     refused = bench.play("--tags", "driver", gpunode_reboot="refused", **driver)
     judged = bench.play(playbook="verify.yml", gpunode_reboot="refused", **driver)
     bench.ssh("journalctl --sync; journalctl --list-boots --quiet --no-pager | wc -l > /root/boots")
-    held, text = "", []
+    held, text, task = "", [], ""
     mending = bench.start("--tags", "driver", gpunode_reboot="allowed", **driver)
     for line in mending.stdout:
         text.append(line)
-        if line.startswith("TASK [gpunode.ready.nvidia_driver : verify"):
-            continue
-        if line.startswith("TASK [hold | Remember in which boot]") and any("load | Reboot" in each for each in text):
+        task = line if line.startswith("TASK [") else task
+        rebooted = any("load | Reboot" in each for each in text)
+        if rebooted and task.startswith("TASK [hold | Hold the node") and line.startswith("ok:"):
             held = bench.ssh("cat /run/gpunode.ready/lock.json")
     mending.wait()
 
