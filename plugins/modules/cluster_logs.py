@@ -16,7 +16,7 @@ description:
   - Bounded however large the cluster is - two lists, at most O(containers) logs of O(lines) lines and 128 KiB each, the
     500 newest warnings. Warnings about pods that are well by now, or gone, are left out.
   - A kubelet that does not answer is asked once; what could not be read is told with its reason.
-  - What looks like a secret is taken out before it is returned.
+  - What looks like a secret, and what the node that it runs on keeps as one, is taken out before it is returned.
   - Without a kubeconfig it returns RV(asked=false) and nothing else.
   - Changes nothing.
 version_added: 0.1.0
@@ -109,7 +109,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.client import Client, ClusterError, find_endpoint
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.kubeconfig import KubeconfigError
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.logs import CONTAINERS, LINES, by_node, read
+from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 from ansible_collections.gpunode.ready.plugins.module_utils.redaction import Redactor
+from ansible_collections.gpunode.ready.plugins.module_utils.support_bundle import learn
 
 ARGUMENTS = {
     "kubeconfig": {"type": "path"},
@@ -132,6 +134,7 @@ def main() -> None:
         module.exit_json(asked=False, unread=[{"source": "the cluster", "reason": str(error)}], **nothing)
 
     redactor = Redactor([where.token, where.password, where.key])
+    learn(Host(), redactor)
     client = Client(where, given["timeout_seconds"], given["patience_seconds"])
     try:
         said = read(client, redactor, time.time(), given["containers"], given["lines"])

@@ -30,7 +30,7 @@ BYTES = 1 << 17
 EVENTS = 500  # warnings kept, the newest
 PAGES = 20  # of events looked at
 EVENT_CHARACTERS = 4096
-RECENT_SECONDS = 3600  # how long ago a container may have ended for its log to matter
+RECENT_SECONDS = 3600  # how long ago a container may have ended, or a warning been given, to matter
 SILENT_NODES = 3  # kubelets that may fail to answer before no other is asked
 
 # Where the GPU stack and what it needs live, whatever their images are called.
@@ -71,7 +71,7 @@ def read(client: Client, redactor: Redactor, now: float, containers: int = CONTA
     said = Said()
     pods = list(troubled(client, now))
     try:
-        for node, text in events(client, {(pod.namespace, pod.name): pod for pod in pods}):
+        for node, text in events(client, {(pod.namespace, pod.name): pod for pod in pods}, now):
             said.add(node, "events", redactor.text(text))
     except ApiError as error:
         said.unread.append({"source": "events", "reason": str(error)})
@@ -105,6 +105,7 @@ class Pod:
     name: str
     node: str
     well: bool
+    ours: bool  # part of the GPU stack or of what it needs, or it asks for devices
     wanted: tuple[Wanted, ...]
 
 
@@ -139,7 +140,7 @@ def judged(item: Mapping[str, Any], now: float) -> Pod | None:
                 wanted.append(Wanted(rank, *about, previous=True, node=node))
             if _has_log(state):
                 wanted.append(Wanted(rank, *about, node=node))
-    return Pod(namespace, name, node, well, tuple(wanted))
+    return Pod(namespace, name, node, well, ours, tuple(wanted))
 
 
 def _struggles(state: Mapping[str, Any], now: float) -> bool:
@@ -181,14 +182,20 @@ def log(client: Client, item: Wanted, lines: int) -> tuple[str, str, bool]:
 # ---------------------------------------------------------------- events
 
 
-def events(client: Client, pods: Mapping[tuple[str, str], Pod]) -> list[tuple[str, str]]:
-    """(node, lines) of the newest warnings, the oldest first; those about pods that are well or gone are left out."""
+def events(client: Client, pods: Mapping[tuple[str, str], Pod], now: float) -> list[tuple[str, str]]:
+    """(node, lines) of the newest warnings, the oldest first.
+
+    Left out is what is over, or nobody's concern here: warnings about pods that are well or gone, old ones about what
+    no state is known of, and why a pod that has nothing to do with GPUs finds no node.
+    """
     newest: list[tuple[str, int, str, str]] = []
     for number, item in enumerate(pages(client, "/api/v1/events", limit=PAGES, fieldSelector="type=Warning")):
         about = item.get("involvedObject") or {}
         kind, namespace, name = (about.get(key) or "" for key in ("kind", "namespace", "name"))
         pod = pods.get((namespace, name)) if kind == "Pod" else None
-        if kind == "Pod" and (pod is None or pod.well):
+        if kind == "Pod" and (pod is None or pod.well or (item.get("reason") == "FailedScheduling" and not pod.ours)):
+            continue
+        if kind != "Pod" and now - seconds(when(item)) > RECENT_SECONDS:
             continue
         node = name if kind == "Node" else pod.node if pod else ""
         entry = (when(item), number, node, event_line(item))

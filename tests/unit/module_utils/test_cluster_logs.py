@@ -135,17 +135,22 @@ def test_when_many_kubelets_do_not_answer_no_other_is_asked():
     assert len(api.asked) == 3
 
 
-def test_events_about_what_is_well_or_gone_are_left_out():
+def test_events_about_what_is_well_gone_or_long_over_are_left_out():
     events = [
         warning("Pod", "gone", "of a pod that is gone"),
         warning("Pod", "fine", "of a pod that is well"),
         warning("Pod", "bad", "Error: no runtime for\n  nvidia", series={"count": 3}),
         warning("Node", "gpu-2", "System OOM", namespace=""),
         warning("DaemonSet", "plugin", "forbidden", count=2),
+        warning("Node", "gpu-3", "was out of disk", last="2026-11-20T07:00:00Z", namespace=""),
+        {**warning("Pod", "web", "0/2 nodes are available", namespace="a"), "reason": "FailedScheduling"},
+        {**warning("Pod", "train", "Insufficient nvidia.com/gpu", namespace="a"), "reason": "FailedScheduling"},
     ]
     pods = [
         pod("fine", {"state": RUNNING, "ready": True}),
         pod("bad", {"state": {"waiting": {"reason": "CreateContainerError"}}}, phase="Pending"),
+        pod("web", namespace="a", image="x", node="", phase="Pending"),
+        pod("train", namespace="a", image="x", node="", phase="Pending", gpus=9),
     ]
 
     _api, said = listen(*pods, events=events)
@@ -156,7 +161,8 @@ def test_events_about_what_is_well_or_gone_are_left_out():
     assert lines == {
         "gpu-1": "2026-11-20T08:00:00Z Warning R Pod/kube-system/bad: Error: no runtime for nvidia (x3)\n",
         "gpu-2": "2026-11-20T08:00:00Z Warning R Node/gpu-2: System OOM\n",
-        "": "2026-11-20T08:00:00Z Warning R DaemonSet/kube-system/plugin: forbidden (x2)\n",
+        "": "2026-11-20T08:00:00Z Warning R DaemonSet/kube-system/plugin: forbidden (x2)\n"
+        "2026-11-20T08:00:00Z Warning FailedScheduling Pod/a/train: Insufficient nvidia.com/gpu\n",
     }
 
 
