@@ -33,16 +33,33 @@ LIBRARIES = "usr/lib/x86_64-linux-gnu"
 CUDA = "developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64"
 CRIO = "download.opensuse.org/repositories/isv:/cri-o:/stable:/v1.36/deb"
 TOOLKIT = "nvidia.github.io/libnvidia-container/stable/deb/amd64"
+KUBERNETES = "pkgs.k8s.io/core:/stable:/v1.36/deb"
 # repository → where its public key lies, named as upstream names it
 KEYS = {
     CUDA: f"{CUDA}/8793F200.pub",
     CRIO: f"{CRIO}/Release.key",
+    KUBERNETES: f"{KUBERNETES}/Release.key",
     TOOLKIT: "nvidia.github.io/libnvidia-container/gpgkey",
 }
 
 DRIVERS = ("580.159.04", "580.178.04")
 CRIOS = ("1.36.2", "1.36.3")
 TOOLKITS = ("1.19.1", "1.20.0")
+KUBERNETESES = ("1.36.2", "1.36.4")
+# What the fixtures of Kubernetes take of the collection: the schema of kubeadm's file, and a client of the API.
+KUBERNETES_CORE = (
+    "kubeadm_config.py",
+    "yaml_text.py",
+    "machine_yaml.py",
+    "unit_files.py",
+    "host.py",
+    "x509.py",
+    "facts/__init__.py",
+    "facts/kubernetes.py",
+    "cluster/__init__.py",
+    "cluster/client.py",
+    "cluster/kubeconfig.py",
+)
 
 
 @dataclass
@@ -336,6 +353,43 @@ def crio_package(version: str, debian: Path) -> Package:
     )  # fmt: skip
 
 
+# -- Kubernetes
+
+
+def kubernetes_packages(version: str) -> list[Package]:
+    """kubelet, kubeadm and kubectl, and what comes from the same repository beside them."""
+    full, library = f"{version}-1.1", "usr/lib/kubernetes-fixture"
+    needs = f"kubernetes-fixture (= {full})"
+    core: dict[str, str | Path] = {f"{library}/module_utils/{path}": MODULE_UTILS / path for path in KUBERNETES_CORE}
+    unit = "usr/lib/systemd/system/kubelet.service"
+    return [
+        Package("kubernetes-fixture", full, "What the fixtures of Kubernetes share", "openssl, python3",
+                files={**core, f"{library}/kubernetes_fixture.py": fixture("kubernetes/kubernetes_fixture.py", version),
+                       f"{library}/kube-apiserver": fixture("kubernetes/kube-apiserver", version)}),
+        Package("kubelet", full, "Node agent of Kubernetes", f"{needs}, kubernetes-cni (>= 1.2.0), iptables, mount",
+                files={"usr/bin/kubelet": fixture("kubernetes/kubelet", version),
+                       unit: fixture("kubernetes/kubelet.service", version),
+                       "etc/default/kubelet": "KUBELET_EXTRA_ARGS=\n"},
+                folders=("etc/kubernetes/manifests", "var/lib/kubelet"), conffiles=("etc/default/kubelet",),
+                scripts=unit_scripts("kubelet.service", start=False)),
+        Package("kubeadm", full, "Command-line tool for bootstrapping a Kubernetes cluster", needs,
+                files={"usr/bin/kubeadm": fixture("kubernetes/kubeadm", version),
+                       f"{unit}.d/10-kubeadm.conf": fixture("kubernetes/10-kubeadm.conf", version)}),
+        Package("kubectl", full, "Command-line tool for a Kubernetes cluster", needs,
+                files={"usr/bin/kubectl": fixture("kubernetes/kubectl", version)}),
+    ]  # fmt: skip
+
+
+def kubernetes_companions() -> list[Package]:
+    """cri-tools and kubernetes-cni, which have versions of their own."""
+    return [
+        Package("cri-tools", "1.36.0-1.1", "Command-line tool of the container runtime interface", "kubernetes-fixture",
+                files={"usr/bin/crictl": fixture("kubernetes/crictl", "1.36.0")}),
+        Package("kubernetes-cni", "1.9.1-1.1", "Plugins of the container network interface",
+                files={"opt/cni/bin/README.fixture": "A fixture of gpunode.ready's lab: no plugin is here.\n"}),
+    ]  # fmt: skip
+
+
 # -- signing
 
 
@@ -425,6 +479,7 @@ def repository() -> Path:
         FIXTURES,
         MODULE_UTILS / "toml.py",
         MODULE_UTILS / "grpc_wire.py",
+        *[MODULE_UTILS / path for path in KUBERNETES_CORE],
         Path(__file__),
         LAB / "sim/driver",
         *parts,
@@ -446,7 +501,16 @@ def repository() -> Path:
         if (FIXTURES / "crio").is_file():
             for version in CRIOS:
                 crio_package(version, debian).build(folder / CRIO, scratch)
-        for place, label in ((CUDA, "NVIDIA"), (TOOLKIT, "nvidia-container-toolkit"), (CRIO, "isv:cri-o:stable:v1.36")):
+        for package in [*(one for version in KUBERNETESES for one in kubernetes_packages(version)),
+                        *kubernetes_companions()]:  # fmt: skip
+            package.build(folder / KUBERNETES, scratch)
+        labels = {
+            CUDA: "NVIDIA",
+            TOOLKIT: "nvidia-container-toolkit",
+            CRIO: "isv:cri-o:stable:v1.36",
+            KUBERNETES: "isv:kubernetes:core:stable:v1.36",
+        }
+        for place, label in labels.items():
             (folder / place).mkdir(parents=True, exist_ok=True)
             index(folder / place, label)
             shutil.copy(cache_folder() / "gnupg/public.asc", folder / KEYS[place])
@@ -462,7 +526,7 @@ def variables() -> dict[str, object]:
 
     With GPUNODE_UPSTREAM=1 CRI-O and the toolkit come from upstream; the driver stays a fixture, as the GPU does.
     """
-    prefixes = {"nvidia_driver": CUDA, "crio": CRIO, "nvidia_container_toolkit": TOOLKIT}
+    prefixes = {"nvidia_driver": CUDA, "crio": CRIO, "nvidia_container_toolkit": TOOLKIT, "kubeadm": KUBERNETES}
     if os.environ.get("GPUNODE_UPSTREAM") == "1":
         prefixes = {"nvidia_driver": CUDA}
     found: dict[str, object] = {"containerd_source": "distribution", "docker_source": "distribution"}
