@@ -167,6 +167,8 @@ def test_the_real_run_does_what_was_foretold(bare, figure):
     foretold, done = changed_tasks(bare.foretold.text), changed_tasks(real.text)
     figure("changed tasks in the real run", len(done))
     figure("not foretold", json.dumps([name for name in done if name not in foretold]) if done != foretold else "none")
+    # The toolkit's package, once it is there, runs a unit of its own that may write the spec before we look.
+    foretold = [name for name in foretold if "cdi : spec" not in name or name in done]
     assert [name for name in foretold if name not in done] == [], "foretold, and not done"
     unforetold = [name for name in done if name not in foretold]
     # Which module is built and loaded is known once the packages are there; that the driver comes is foretold.
