@@ -52,6 +52,7 @@ class Plan:
 
     write: tuple[Generated, ...] = ()
     mode: tuple[str, ...] = ()  # right in content, wrong in mode
+    aside: tuple[tuple[str, str], ...] = ()  # (path, why): goes before the new spec comes, for nobody knows whose it is
     disable: tuple[tuple[str, str], ...] = ()  # (path, why)
     kept: tuple[tuple[str, str], ...] = ()  # (path, why it deserves a look)
     refusal: str | None = None
@@ -128,7 +129,7 @@ def plan(specs: Sequence[SpecFile], generated: Sequence[Generated], output: str,
     stem = os.path.splitext(os.path.basename(output))[0]
     there = {place(spec.path): spec for spec in specs}
 
-    write, mode = [], []
+    write, mode, aside = [], [], []
     for at, item in places.items():
         old = there.get(at)
         if old is not None and old.data is not None and not old.by_nvidia:
@@ -136,6 +137,8 @@ def plan(specs: Sequence[SpecFile], generated: Sequence[Generated], output: str,
                 refusal=f"{old.path} is a CDI spec that nvidia-ctk did not write (kind {old.kind or 'none'}), so it is"
                 f" not replaced. Move it to a name of its own, or have the generated spec written elsewhere (`output`)."
             )
+        if old is not None and old.data is None:
+            aside.append((old.path, f"it could not be read as a spec: {old.error}"))
         if old is None or not same(old.data, item.data):
             write.append(item)
         elif old.mode != f"{MODE:04o}":
@@ -167,7 +170,7 @@ def plan(specs: Sequence[SpecFile], generated: Sequence[Generated], output: str,
             disable.append((spec.path, f"it was written for driver {', '.join(versions)}, and {driver} is loaded"))
         elif beside and os.path.basename(at).startswith(f"{stem}."):
             disable.append((spec.path, "nvidia-ctk no longer writes it"))
-    return Plan(tuple(write), tuple(mode), tuple(disable), tuple(kept))
+    return Plan(tuple(write), tuple(mode), tuple(aside), tuple(disable), tuple(kept))
 
 
 def unread_by(generated: Sequence[Generated], readers: Mapping[str, str | None]) -> list[str]:

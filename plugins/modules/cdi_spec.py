@@ -14,6 +14,8 @@ description:
     and replaces that one whole, only where they differ.
   - Then disables what would contradict it, by renaming it to C(*.gpunode-disabled). These are specs that C(nvidia-ctk)
     wrote and that define the same devices, or that were written for a driver other than the loaded one.
+  - A file at the output that cannot be read as a spec is set aside in the same way before the new one is written, for
+    nobody knows whose it is.
   - Specs that somebody wrote by hand are never touched. One that would collide in the same folder is named, and
     nothing is done.
   - Where C(nvidia-ctk) fails, the spec in place stays, and the module fails with the words of C(nvidia-ctk).
@@ -22,7 +24,7 @@ options:
     description:
       - V(present) keeps the spec in place and true.
       - V(absent) takes it away, for a node whose driver was removed, and puts back the specs that were set aside for
-        it. Only what C(nvidia-ctk) wrote is taken away.
+        it. Only what C(nvidia-ctk) wrote is taken away; what cannot be read as a spec is left, and told.
     type: str
     choices: [present, absent]
     default: present
@@ -137,7 +139,7 @@ written:
   elements: str
   sample: [/var/run/cdi/nvidia.yaml]
 disabled:
-  description: Specs that contradicted it, why, and where each is kept. In check mode C(to) is null.
+  description: Specs that contradicted it or could not be read, why, where each is kept. In check mode C(to) is null.
   returned: always
   type: list
   elements: dict
@@ -225,11 +227,16 @@ def absent(module, host, answer):
                 " not removed. Remove it by hand if it must go.",
                 **answer,
             )
+        if spec.data is None:
+            why = f"it cannot be read as a spec: {spec.error}"
+            answer["kept"].append({"path": spec.path, "why": why})
+            module.warn(f"{spec.path} was left alone: {why}.")
+            continue
         answer.update(changed=True, diff=[difference(spec.path, spec.text, "")])
         if not module.check_mode:
             remove(spec.path)
     for kept, path in aside:
-        if os.path.lexists(path) and place(path) != output:
+        if os.path.lexists(path) and (place(path) != output or answer["kept"]):
             continue
         answer.update(changed=True, diff=[*answer["diff"], difference(path, "", read_text(kept))])
         answer["written"].append(path)
@@ -268,8 +275,11 @@ def host_has(path):
 
 
 def carry_out(module, todo, specs, answer):
-    """First the new spec, then what contradicts it: at no time is there none."""
+    """First the new spec, then what contradicts it: at no time is there none that can be read."""
     shown = {place(spec.path): spec.text for spec in specs}
+    for path, why in todo.aside:
+        kept = None if module.check_mode else move_aside(path)
+        answer["disabled"].append({"from": path, "to": kept, "why": why})
     for item in todo.write:
         answer["diff"].append(difference(item.path, shown.get(place(item.path), ""), item.text))
         answer["written"].append(item.path)

@@ -113,11 +113,48 @@ def test_a_stale_spec_is_replaced_and_shown(node):
     assert node.files() == ["run-cdi/nvidia.yaml"]
 
 
-def test_a_broken_spec_is_replaced(node):
-    node.output.write_text("cdiVersion: 0.5.0\nkind: [\n")
+ANCHORED = """cdiVersion: 0.5.0
+kind: example.com/fpga
+devices:
+- name: a
+  containerEdits: &edits
+    env: [SITE=1]
+- name: b
+  containerEdits: *edits
+"""
 
-    assert node.converge()["changed"] is True
-    assert node.output.read_text() == NVIDIA
+
+@pytest.mark.parametrize(
+    "text", ["cdiVersion: 0.5.0\nkind: [\n", ANCHORED], ids=["broken", "YAML that only others read"]
+)
+def test_what_cannot_be_read_is_set_aside_told_and_back_afterwards(node, text):
+    node.output.write_text(text)
+
+    predicted = node.converge(_ansible_check_mode=True)
+    answer = node.converge()
+    kept = node.files()
+    again = node.converge()
+    removed = node.converge(state="absent")
+
+    assert [item["from"] for item in predicted["disabled"]] == [str(node.output)]
+    assert answer["written"] == [str(node.output)]
+    assert answer["disabled"][0]["to"] == f"{node.output}.gpunode-disabled"
+    assert kept == ["run-cdi/nvidia.yaml", "run-cdi/nvidia.yaml.gpunode-disabled"]
+    assert again["changed"] is False
+    assert removed["changed"] is True
+    assert node.output.read_text() == text
+    assert node.files() == ["run-cdi/nvidia.yaml"]
+
+
+def test_absent_leaves_and_tells_what_cannot_be_read(node):
+    node.output.write_text(ANCHORED)
+    node.output.with_name("nvidia.yaml.gpunode-disabled").write_text(OWN)
+
+    answer = node.converge(state="absent")
+
+    assert answer["changed"] is False
+    assert answer["kept"][0]["path"] == str(node.output)
+    assert node.output.read_text() == ANCHORED
 
 
 def test_a_wrong_mode_is_put_right_and_nothing_else(node):

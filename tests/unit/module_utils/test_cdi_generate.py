@@ -66,6 +66,15 @@ def test_without_a_loaded_driver_no_spec_is_called_stale():
     assert todo.disable == ()
 
 
+def test_what_cannot_be_read_at_the_output_is_set_aside_and_not_just_replaced():
+    unread = SpecFile("/var/run/cdi/nvidia.yaml", 1, "0644", 0, "kind: &k x/fpga", None, "not YAML: an anchor")
+
+    todo = plan([unread])
+
+    assert [item.path for item in todo.write] == ["/var/run/cdi/nvidia.yaml"]
+    assert todo.aside == (("/var/run/cdi/nvidia.yaml", "it could not be read as a spec: not YAML: an anchor"),)
+
+
 def test_companions_come_back_with_their_places(tmp_path):
     def run(command, timeout_seconds):
         (tmp_path / "nvidia.yaml").write_text(text())
