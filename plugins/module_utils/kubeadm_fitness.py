@@ -106,8 +106,8 @@ def _runtime(facts: Facts, state: Mapping[str, Any], choices: Mapping[str, Any])
         elif row.get("answers") is False:
             why = row.get("answer_problem") or "no reason given"
             yield f"{runtime} does not answer at {row.get('socket')}: {why}; see `systemctl status {runtime}`"
-        elif runtime == "docker" and not choices["settings"].get("cri_socket", "").endswith("cri-dockerd.sock"):
-            yield "kubelet cannot speak to Docker itself; expected cri-dockerd, and its socket in kubeadm_cri_socket"
+        elif runtime == "docker" and not _shimmed(facts, choices):
+            yield "kubelet cannot speak to Docker itself; expected cri-dockerd, running, at kubeadm_cri_socket"
     driver = look_up(facts, f"cgroups.programs.{runtime}", {})
     in_force = driver.get("in_force") if isinstance(driver, Mapping) else None
     if chosen in ("systemd", "cgroupfs") and in_force and in_force != chosen:
@@ -115,6 +115,14 @@ def _runtime(facts: Facts, state: Mapping[str, Any], choices: Mapping[str, Any])
             f"kubeadm_cgroup_driver is {chosen} and {runtime} has {in_force} in force; expected the same, or kubelet "
             "and its pods end in different trees"
         )
+
+
+def _shimmed(facts: Facts, choices: Mapping[str, Any]) -> bool:
+    """Whether cri-dockerd stands between, as far as its socket and its unit tell."""
+    units = look_up(facts, "units", {})
+    unit = units.get("cri-docker.socket") if isinstance(units, Mapping) else None
+    runs = not isinstance(unit, Mapping) or unit.get("active") == "active"
+    return runs and "cri-docker" in str(choices["settings"].get("cri_socket", ""))
 
 
 def _host(facts: Facts, state: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[str]:

@@ -103,8 +103,9 @@ def withdraw(user: User, wanted: str, write: bool = True) -> Outcome:
     text = _read(path) if os.path.isfile(path) and not os.path.islink(path) else None
     if text is None:
         return Outcome(user.name, path, "absent")
-    if wanted and text != wanted:
-        return Outcome(user.name, path, "kept", decide(text, wanted) or "it was changed since")
+    if text != wanted:
+        why = (decide(text, wanted) if wanted else "the one it was made of is gone") or "it was changed since"
+        return Outcome(user.name, path, "kept", why)
     if write:
         files.remove(path)
         with contextlib.suppress(OSError):

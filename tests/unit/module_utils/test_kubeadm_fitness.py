@@ -59,6 +59,8 @@ CASES = [
     ({"runtimes__crio__answers": False, "runtimes__crio__answer_problem": "connection refused"}, {}, NONE,
      "crio does not answer at /var/run/crio/crio.sock: connection refused"),
     ({}, {"runtime": "docker"}, NONE, "expected cri-dockerd"),
+    ({"units": {"cri-docker.socket": {"active": "inactive"}}},
+     {"runtime": "docker", "settings__cri_socket": "unix:///run/cri-dockerd.sock"}, NONE, "cri-dockerd, running"),
     ({"cgroups__programs__crio__in_force": "cgroupfs"}, {"cgroup_driver": "systemd"}, NONE,
      "kubeadm_cgroup_driver is systemd and crio has cgroupfs in force"),
     ({"swap__live": [{"path": "/swap.img"}]}, {}, NONE, "swap is on (/swap.img)"),
@@ -94,8 +96,9 @@ def test_everything_is_told_at_once():
         ({"kubeadm__leftovers": [{"path": "/etc/cni/net.d/10-calico.conflist", "why": "a"}]}, {}),
         ({"runtimes__crio__installed": False}, {"runtime_expected": False}),
         ({}, {"settings__control_planes": 3, "settings__control_plane_endpoint": "api.example.org"}),
+        ({}, {"runtime": "docker", "settings__cri_socket": "unix:///run/cri-dockerd.sock"}),
     ],
-    ids=["swap allowed", "v1 allowed", "v1 known", "a pod network", "check mode", "three"],
+    ids=["swap allowed", "v1 allowed", "v1 known", "a pod network", "check mode", "three", "cri-dockerd"],
 )
 def test_what_was_chosen_so_is_let_through(facts, choices):
     assert core.problems(changed(FACTS, **facts), NONE, changed(CHOICES, **choices)) == []

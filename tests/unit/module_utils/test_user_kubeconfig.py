@@ -115,10 +115,11 @@ def test_it_is_taken_back_where_it_is_what_was_given(user, home):
     assert withdraw(user, ADMIN).result == "absent"
 
 
-def test_one_that_was_changed_since_stays(user, home):
+@pytest.mark.parametrize("wanted", [ADMIN, ""], ids=["changed since", "nothing to compare it with"])
+def test_one_that_is_not_what_was_given_stays(user, home, wanted):
     put(user, RENEWED)
 
-    assert withdraw(user, ADMIN).result == "kept"
+    assert withdraw(user, wanted).result == "kept"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
