@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils.diagnose import diagnose_text
-from ansible_collections.gpunode.ready.plugins.module_utils.redaction import Redactor, redact, redact_text
+from ansible_collections.gpunode.ready.plugins.module_utils.redaction import Redactor, redact_text
+from ansible_collections.gpunode.ready.plugins.module_utils.secret_lines import redact
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -308,9 +309,9 @@ def test_any_text_is_taken(text):
 def test_a_line_takes_time_linear_in_its_length(word):
     line = word * (131072 // len(word))
 
-    started = time.perf_counter()
+    started = time.process_time()  # of this process alone: others may keep the machine busy
     redactor = Redactor()
     redactor.learn(line)
     redactor.text(line)
 
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
