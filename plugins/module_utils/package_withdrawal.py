@@ -9,7 +9,6 @@ since. Data stays, whatever the scripts of a package would do to it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,15 +97,13 @@ def take_away(manager: Manager, names: Sequence[str], purge: bool) -> None:
 def shield(host: Host, name: str, folders: Iterable[str], packages: Iterable[str] = ()) -> None:
     """Put data out of reach of what packages do when they are purged.
 
-    A mount cannot be renamed: there it is enough that no script of these packages speaks of it.
+    Of a folder that is a link to elsewhere the link is renamed: Debian's docker.io follows it and empties what it leads
+    to. A mount cannot be renamed: there it is enough that no script of these packages speaks of it.
     """
     scripts = "".join(host.text(f"/var/lib/dpkg/info/{package}.postrm") or "" for package in packages)
     for folder in folders:
         path = host.path(folder)
-        with contextlib.suppress(OSError):
-            if not os.listdir(path):
-                continue
-        if not os.path.isdir(path) or os.path.islink(path):
+        if not os.path.islink(path) and not host.list(folder):  # nothing is there that could be lost
             continue
         try:
             os.rename(path, f"{path}{SHIELD}")
@@ -176,7 +173,7 @@ def withdraw(manager: Manager, keeps: Sequence[str] = (), *, check_mode: bool = 
         ledger.save()
         open_journal(request.name, going)
         present = [name for name in going if there[name].present]
-        if any(os.path.isdir(host.path(folder)) for folder in keeps):
+        if any(os.path.lexists(host.path(folder)) for folder in keeps):
             take_away(manager, present, purge=False)  # so that services have ended before their data is moved
             shield(host, request.name, keeps, going)
         try:

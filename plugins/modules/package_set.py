@@ -48,7 +48,7 @@ options:
   keeps:
     description:
       - Folders of data that O(state=absent) keeps from the packages' own scripts, some of which delete data when they
-        are purged. They are renamed meanwhile.
+        are purged. They are renamed meanwhile; of one that is a link to elsewhere, the link is.
     type: list
     elements: path
     default: []

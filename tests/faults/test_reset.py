@@ -166,6 +166,22 @@ def test_the_kernel_is_as_it_was_after_the_next_boot(used):
     assert unlike(before, files(bench)) == []
 
 
+@pytest.mark.case(35, "uninstall, with the data on another disk")
+def test_data_that_a_link_leads_to_stays_and_so_does_the_link(used):
+    bench, before, _network = used
+    bench.ssh("rm -rf /var/lib/containerd; mkdir -p /srv/containerd; ln -s /srv/containerd /var/lib/containerd")
+    converged = bench.play()
+    assert converged.rc == 0, converged.text
+    bench.ssh("echo precious > /srv/containerd/image")
+
+    done = reset(bench)
+    said = bench.ssh("readlink /var/lib/containerd; cat /srv/containerd/image; rm -rf /srv/containerd /var/lib/containerd")
+
+    assert done.rc == 0, done.text
+    assert said == "/srv/containerd\nprecious\n"
+    assert unlike(before, files(bench)) == []
+
+
 @pytest.mark.case(35, "uninstall, with the data asked for")
 def test_data_goes_where_it_is_asked_for(used):
     bench, _before, _network = used

@@ -155,6 +155,10 @@ def keys(gpg):
     }
 
 
+# As that of Debian's docker.io: what the folder leads to is emptied.
+NUKE = 'test "$1" != purge || ! test -d /var/lib/data || rm -rf "$(readlink -f /var/lib/data)"/*'
+
+
 def package(folder, name, version, *, depends="", postinst="", conflicts="", postrm=""):
     """A small package with one program in it."""
     tree = folder / f"{name}-{version}"
@@ -203,7 +207,7 @@ def debs(tmp_path_factory):
     package(folder, "gpunode-tool", "1.36.3-1.1")
     package(folder, "gpunode-tool", "1.37.0-1.1")
     package(folder, "gpunode-needs", "1-1", depends="gpunode-tool (>= 1.36)")
-    package(folder, "gpunode-nukes", "1-1", depends="gpunode-tool", postrm='test "$1" != purge || rm -rf /var/lib/data')
+    package(folder, "gpunode-nukes", "1-1", depends="gpunode-tool", postrm=NUKE)
     package(folder, "gpunode-rival", "1-1", conflicts="gpunode-tool")
     package(folder, "gpunode-slow", "1-1", postinst="while test -e /slow; do sleep 0.1; done")
     package(folder, "gpunode-fails", "1-1", postinst="echo the licence server does not answer >&2; test -e /mended")
@@ -923,6 +927,19 @@ def test_data_is_kept_from_the_scripts_of_a_package(node, server, keys):
     assert node.state("gpunode-nukes") == ""
     assert node.path("/var/lib/data/image").read_text() == "precious"
     assert not node.path("/var/lib/data.gpunode-kept").exists()
+
+
+def test_data_that_a_link_leads_to_is_kept_from_them_too(node, server, keys):
+    node.set(repository=repository(server, keys), packages=[NUKES])
+    node.path("/srv/data").mkdir(parents=True)
+    node.path("/srv/data/image").write_text("precious")
+    node.path("/var/lib/data").symlink_to("../../srv/data")
+
+    answer = node.set(state="absent", keeps=["/var/lib/data"])
+
+    assert "gpunode-nukes" in answer["removed"], answer
+    assert os.readlink(node.path("/var/lib/data")) == "../../srv/data"
+    assert node.path("/srv/data/image").read_text() == "precious"
 
 
 def test_a_removal_that_was_killed_gives_the_data_back_to_whichever_run_comes_next(node, server, keys):

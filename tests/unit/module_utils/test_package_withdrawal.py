@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import pytest
@@ -127,6 +128,23 @@ def test_data_moves_out_of_reach_and_back(tmp_path):
     (tmp_path / "data").mkdir()  # a script made it anew
     unshield(host, ["/data", "/none"])
 
+    assert (tmp_path / "data/image").read_text() == "precious"
+
+
+def test_of_data_that_lies_elsewhere_the_link_moves_out_of_reach_and_back(tmp_path):
+    host = Host(str(tmp_path))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/image").write_text("precious")
+    (tmp_path / "data").symlink_to("disk")
+    (tmp_path / "gone").symlink_to("unplugged")
+
+    shield(host, "Docker", ["/data", "/gone"])
+    assert not os.path.lexists(tmp_path / "data")
+    assert not os.path.lexists(tmp_path / "gone")
+    unshield(host, ["/data", "/gone"])
+
+    assert os.readlink(tmp_path / "data") == "disk"
+    assert os.readlink(tmp_path / "gone") == "unplugged"
     assert (tmp_path / "data/image").read_text() == "precious"
 
 
