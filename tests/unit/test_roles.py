@@ -98,6 +98,16 @@ def test_what_a_role_does_can_be_undone(role):
     assert "absent" in load(role, "meta/argument_specs.yml")["argument_specs"]
 
 
+def test_the_spec_goes_before_its_former_writers_come_back():
+    ask, spec, units = load("cdi", "tasks/absent.yml")
+
+    assert ask["check_mode"] is True
+    assert "__cdi_ours" in spec["when"]
+    assert "gpunode.ready.cdi_spec" in spec
+    assert units["gpunode.ready.unit_set"] == ask["gpunode.ready.unit_set"]
+    assert "check_mode" not in units
+
+
 def test_the_reset_takes_every_role_back_from_the_highest_layer_down():
     text = (ROOT / "playbooks/reset.yml").read_text()
     named = re.findall(r"^ +name: \"?gpunode[.]ready[.](\w+|\{\{ __gpunode_reset_runtime \}\})", text, re.MULTILINE)
