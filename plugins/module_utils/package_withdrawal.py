@@ -17,16 +17,20 @@ from .files import difference, read_text
 from .host import Host
 from .ownership import NOTHING, Ledger, Undo, put, tidy
 from .ownership import look as content_of
+from .package_failures import last_words
 from .package_managers import Manager, PackageError, close_journal, journal, open_journal
 from .package_ownership import SHIELD, brought, everything, ledger_of, unshield
 from .package_set import Outcome
 from .packages import MANAGED, Package, parse_removed
 
 
-def asked_for_since(manager: Manager, names: Iterable[str]) -> set[str]:
-    """Those that somebody has asked for by name since: apt marks them as no longer automatic."""
-    if manager.name != "apt":
+def asked_for_since(manager: Manager, packages: Mapping[str, Package]) -> set[str]:
+    """Those that somebody has asked for by name since: they are not marked as what others need."""
+    if not packages:
         return set()
+    if manager.name != "apt":
+        asked = _asked_for(manager)
+        return {name for name, package in packages.items() if package.name in asked}
     text = manager.host.text("/var/lib/apt/extended_states") or ""
     automatic = {
         match.group(1)
@@ -35,7 +39,25 @@ def asked_for_since(manager: Manager, names: Iterable[str]) -> set[str]:
         for match in [re.search(r"^Package: (\S+)$", stanza, re.MULTILINE)]
         if match
     }
-    return {name for name in names if name.partition(":")[0] not in automatic}
+    return {name for name in packages if name.partition(":")[0] not in automatic}
+
+
+def _asked_for(manager: Manager) -> set[str]:
+    """All that somebody has asked for by name, or that dnf knows no reason for: after a power cut, what it was at."""
+    if manager.name == "dnf":
+        program = "dnf" if manager.host.which("dnf") else "yum"
+        # It reads no repository. What an exclude names would be hidden. dnf 5 refuses --installed beside it, and ends no
+        # line by itself.
+        argv = (program, "repoquery", "--userinstalled", "--queryformat", "%{name}\n", "--setopt=disable_excludes=main")
+    else:
+        argv = ("pacman", "-Qqe")
+    answer = manager.host.run(*argv, timeout_seconds=120)
+    if not answer.ok:
+        raise PackageError(
+            f"{manager.request.name}: which packages somebody has asked for since cannot be told, so none is removed. "
+            f"`{' '.join(argv[:3])}`: {last_words(answer.err or answer.out)}. Mend that, then run again."
+        )
+    return {line.strip() for line in answer.out.splitlines()}
 
 
 def needed_by_others(manager: Manager, names: Sequence[str]) -> dict[str, list[str]]:
@@ -129,11 +151,12 @@ def withdraw(manager: Manager, keeps: Sequence[str] = (), *, check_mode: bool = 
         unshield(host, keeps)
     there = everything(manager)
     ours = sorted(name for name in brought(ledger, there) if _something_left(there.get(name)))
-    by_hand = asked_for_since(manager, (name for name in ours if name not in ledger.fact("asked", [])))
+    by_hand = asked_for_since(manager, {name: there[name] for name in ours if name not in ledger.fact("asked", [])})
     going = [name for name in ours if name not in by_hand or not there[name].present]
     needed = needed_by_others(manager, [name for name in going if there[name].present]) if going else {}
     going = [name for name in going if name not in needed]
-    outcome.warnings += _left(ledger, by_hand, needed, there)
+    who = "somebody has asked for it since" + (", or dnf does not know why it came" if manager.name == "dnf" else "")
+    outcome.warnings += _left(ledger, dict.fromkeys(sorted(by_hand), who), needed, there)
     gone = set(going)
     release = [name for name in ledger.fact("held", []) if name in there and there[name].held and name not in gone]
     hold = [name for name in ledger.fact("released", []) if name in there and there[name].present]
@@ -200,11 +223,11 @@ def _something_left(package: Package | None) -> bool:
 
 
 def _left(
-    ledger: Ledger, by_hand: Iterable[str], needed: Mapping[str, Sequence[str]], there: Mapping[str, Package]
+    ledger: Ledger, by_hand: Mapping[str, str], needed: Mapping[str, Sequence[str]], there: Mapping[str, Package]
 ) -> list[str]:
     """What is not as it was before us, and why."""
     told = [f"{name} was brought by us, and stays: {', '.join(others)} needs it now" for name, others in needed.items()]
-    told += [f"{name} was brought by us, and stays: somebody has asked for it since" for name in sorted(by_hand)]
+    told += [f"{name} was brought by us, and stays: {why}" for name, why in by_hand.items()]
     told += [
         f"{name} was {version} before us, and stays at {there[name].version}"
         for name, version in ledger.fact("changed", {}).items()

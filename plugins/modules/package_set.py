@@ -37,8 +37,9 @@ options:
     description:
       - V(absent) takes back what V(present) did under this O(name) - packages that it brought, with their
         configuration; its repository, key and pins; its holds. Packages that were there before stay, at the version
-        they have now. So does what packages of others need by now, and what somebody has asked for by name since. Each
-        is told.
+        they have now. So does what packages of others need by now, and what somebody has asked for by name since, as far
+        as the package manager knows (on Red Hat and its kin, all that a power cut interrupted but what was asked for
+        here). Each is told.
       - What belongs to this module it knows by a list that it wrote before it acted, in
         C(/var/lib/gpunode.ready/owned). What is not on it stays. Other options but O(keeps) and O(repository), whose
         file is removed where it has our header, do not matter then.

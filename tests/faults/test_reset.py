@@ -175,7 +175,9 @@ def test_data_that_a_link_leads_to_stays_and_so_does_the_link(used):
     bench.ssh("echo precious > /srv/containerd/image")
 
     done = reset(bench)
-    said = bench.ssh("readlink /var/lib/containerd; cat /srv/containerd/image; rm -rf /srv/containerd /var/lib/containerd")
+    said = bench.ssh(
+        "readlink /var/lib/containerd; cat /srv/containerd/image; rm -rf /srv/containerd /var/lib/containerd"
+    )
 
     assert done.rc == 0, done.text
     assert said == "/srv/containerd\nprecious\n"

@@ -42,7 +42,16 @@ class Machine(Host):
 @pytest.fixture
 def dnf(tmp_path):
     (tmp_path / "var/lib").mkdir(parents=True)
-    machine = Machine(tmp_path, {"rpm -qa": Completed(0, BEFORE, ""), "rpm -e --test": Completed(0, "", "")})
+    machine = Machine(
+        tmp_path,
+        {
+            "rpm -qa": Completed(0, BEFORE, ""),
+            "rpm -e --test": Completed(0, "", ""),
+            "yum repoquery --userinstalled --queryformat %{name}\n --setopt=disable_excludes=main": Completed(
+                0, "bash\ncri-o\n", ""
+            ),
+        },
+    )
     manager = Dnf(machine, Request("CRI-O", wanted=(Wanted("cri-o"),)))
     plan = Plan(install=(Step("cri-o", "", None, "it is not installed"),))
     ledger = ledger_of("CRI-O", machine)
@@ -84,6 +93,35 @@ def test_a_transaction_that_was_killed_leaves_what_it_brought_ours(dnf):
     assert "cri-o" in withdraw(dnf, check_mode=True).removed
 
 
+def test_what_somebody_installs_after_a_run_that_was_killed_is_theirs(dnf):
+    ledger = ledger_of("CRI-O", dnf.host)
+    ledger.replace(before=["bash", "kernel-devel-5.14.0-1"], brought=None)
+    ledger.save()
+    dnf.host.answers["rpm -qa"] = Completed(0, f"{AFTER}postgresql-server\t13-1\tx86_64\n", "")
+    dnf.host.answers["yum repoquery"] = Completed(0, "bash\ncri-o\npostgresql-server\n", "")
+    dnf.host.answers = dict(reversed(dnf.host.answers.items()))
+
+    foretold = withdraw(dnf, check_mode=True)
+
+    assert foretold.removed == ["conmon", "cri-o", "kernel-devel-5.14.0-2"]
+    assert [said for said in foretold.warnings if said.startswith("postgresql-server was brought by us, and stays: ")]
+
+
+def test_a_kernel_that_somebody_has_asked_for_is_theirs_in_every_version(dnf):
+    dnf.host.answers["yum repoquery"] = Completed(0, "kernel-devel\n", "")
+    dnf.host.answers = dict(reversed(dnf.host.answers.items()))
+
+    assert withdraw(dnf, check_mode=True).removed == ["conmon", "cri-o"]
+
+
+def test_nothing_goes_while_nobody_can_tell_who_asked(dnf):
+    dnf.host.answers["yum repoquery"] = Completed(1, "", "Error: history database is locked\n")
+    dnf.host.answers = dict(reversed(dnf.host.answers.items()))
+
+    with pytest.raises(PackageError, match=r"so none is removed. `yum repoquery --userinstalled`: Error: history"):
+        withdraw(dnf)
+
+
 def test_what_was_removed_or_changed_is_told(dnf):
     ledger = ledger_of("CRI-O", dnf.host)
     ledger.replace(removed={"docker": "20-1"}, changed={"bash": "5.0-1"})
@@ -116,6 +154,20 @@ def test_pacman_names_what_requires_a_package(tmp_path):
     foretold = withdraw(Pacman(machine, Request("containerd")), check_mode=True)
 
     assert foretold.warnings == ["runc was brought by us, and stays: docker needs it now"]
+
+
+def test_pacman_tells_what_somebody_has_asked_for_since(tmp_path):
+    answers = {"pacman -Rp": Completed(0, "", ""), "pacman -Qqe": Completed(0, "containerd\nvim\n", "")}
+    answers["pacman -Q"] = Completed(0, "containerd 2-1\nrunc 1-1\nvim 9-1\n", "")
+    machine = Machine(tmp_path, answers)
+    ledger = ledger_of("containerd", machine)
+    ledger.replace(before=["bash"], asked=["containerd"])
+    ledger.save()
+
+    foretold = withdraw(Pacman(machine, Request("containerd")), check_mode=True)
+
+    assert foretold.removed == ["containerd", "runc"]
+    assert foretold.warnings == ["vim was brought by us, and stays: somebody has asked for it since"]
 
 
 def test_data_moves_out_of_reach_and_back(tmp_path):
