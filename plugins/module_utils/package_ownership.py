@@ -98,3 +98,13 @@ def unshield(host: Host, folders: Iterable[str]) -> None:
             os.rmdir(path)
         if not os.path.lexists(path):
             os.rename(f"{path}{SHIELD}", path)
+
+
+def displaced(host: Host, folders: Iterable[str]) -> list[str]:
+    """The data that could not be put back, because something has filled its place since; and how to mend that."""
+    return [
+        f"{folder} was filled anew while what had been in it was kept from the packages' scripts, so that still lies "
+        f"in {folder}{SHIELD}. Stop what uses {folder}, then: mv {folder} {folder}.new && mv {folder}{SHIELD} {folder}"
+        for folder in folders
+        if os.path.lexists(host.path(f"{folder}{SHIELD}")) and (host.list(folder) or host.is_link(folder))
+    ]

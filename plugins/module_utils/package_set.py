@@ -32,6 +32,7 @@ from .package_managers import (
     open_journal,
 )
 from .package_ownership import (
+    displaced,
     ledger_of,
     remember_end,
     remember_files,
@@ -281,6 +282,7 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
     ledger = ledger_of(request.name, manager.host)
     if not check_mode:
         unshield(manager.host, ledger.fact("shielded", []))  # a removal that was killed
+    outcome.warnings += displaced(manager.host, ledger.fact("shielded", []))
     installed = manager.installed()
     if not check_mode and not any(package.broken for package in installed.values()):
         remember_end(ledger, manager)  # an installation that was killed, and has ended since

@@ -19,7 +19,7 @@ from .ownership import NOTHING, Ledger, Undo, put, tidy
 from .ownership import look as content_of
 from .package_failures import last_words
 from .package_managers import Manager, PackageError, close_journal, journal, open_journal
-from .package_ownership import SHIELD, brought, everything, ledger_of, unshield
+from .package_ownership import SHIELD, brought, displaced, everything, ledger_of, unshield
 from .package_set import Outcome
 from .packages import MANAGED, Package, parse_removed
 
@@ -44,13 +44,12 @@ def asked_for_since(manager: Manager, packages: Mapping[str, Package]) -> set[st
 
 def _asked_for(manager: Manager) -> set[str]:
     """All that somebody has asked for by name, or that dnf knows no reason for: after a power cut, what it was at."""
+    argv: tuple[str, ...] = ("pacman", "-Qqe")
     if manager.name == "dnf":
         program = "dnf" if manager.host.which("dnf") else "yum"
-        # It reads no repository. What an exclude names would be hidden. dnf 5 refuses --installed beside it, and ends no
-        # line by itself.
+        # It reads no repository. What an exclude names would be hidden. dnf 5 refuses --installed beside it, and ends
+        # no line by itself.
         argv = (program, "repoquery", "--userinstalled", "--queryformat", "%{name}\n", "--setopt=disable_excludes=main")
-    else:
-        argv = ("pacman", "-Qqe")
     answer = manager.host.run(*argv, timeout_seconds=120)
     if not answer.ok:
         raise PackageError(
@@ -183,6 +182,7 @@ def withdraw(manager: Manager, keeps: Sequence[str] = (), *, check_mode: bool = 
     if shown:
         outcome.diff.append(difference("packages", "".join(shown), ""))
     if check_mode or not outcome.changed:
+        outcome.warnings += displaced(host, keeps)
         return outcome
 
     if going or release or hold:
@@ -214,6 +214,7 @@ def withdraw(manager: Manager, keeps: Sequence[str] = (), *, check_mode: bool = 
         os.rename(host.path(moved), host.path(path))
     ledger.forget()
     tidy(host.path)
+    outcome.warnings += displaced(host, keeps)
     return outcome
 
 

@@ -200,6 +200,23 @@ def test_of_data_that_lies_elsewhere_the_link_moves_out_of_reach_and_back(tmp_pa
     assert (tmp_path / "data/image").read_text() == "precious"
 
 
+def test_data_whose_place_was_filled_meanwhile_is_told_with_the_way_back(dnf):
+    kept = pathlib.Path(dnf.host.path("/data.gpunode-kept"))
+    kept.mkdir()
+    (kept / "image").write_text("precious")
+    new = pathlib.Path(dnf.host.path("/data"))
+    new.mkdir()
+
+    assert withdraw(dnf, ["/data"], check_mode=True).warnings == []
+    (new / "image").write_text("new")
+
+    assert withdraw(dnf, ["/data"], check_mode=True).warnings == [
+        "/data was filled anew while what had been in it was kept from the packages' scripts, so that still lies in "
+        "/data.gpunode-kept. Stop what uses /data, then: mv /data /data.new && mv /data.gpunode-kept /data"
+    ]
+    assert (kept / "image").read_text() == "precious"
+
+
 def test_data_on_a_mount_of_its_own_stops_a_purge_that_would_touch_it(tmp_path, monkeypatch):
     def busy(_one, _other):
         raise OSError(16, "Device or resource busy")
