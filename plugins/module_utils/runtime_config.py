@@ -22,6 +22,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from .secrecy import HIDDEN, shown
 from .toml import TomlError, loads, parse
 
 MARK = "Managed by gpunode.ready"
@@ -294,7 +295,7 @@ class Override:
 
     def told(self) -> str:
         by = f", because of {self.by}" if self.by else ""
-        return f"{self.key} should be {json.dumps(self.wanted)} but is {json.dumps(self.found, default=str)}{by}"
+        return f"{self.key} should be {shown(self.key, self.wanted)} but is {shown(self.key, self.found)}{by}"
 
 
 @dataclass(frozen=True)
@@ -328,7 +329,9 @@ def mirror_files(runtime: str, mirrors: Mapping[str, Sequence[str]]) -> dict[str
         for url in [urls] if isinstance(urls, str) else urls:
             match = _MIRROR.match(str(url))
             if not match:
-                raise ConfigError(f"{url!r} is no mirror of {registry}: expected a URL, https://host[/path].")
+                user, _at, host = str(url).rpartition("@")
+                told = f"{HIDDEN}@{host}" if user else host
+                raise ConfigError(f"{told!r} is no mirror of {registry}: expected a URL, https://host[/path].")
             found.append(match)
         server = "https://registry-1.docker.io" if registry == "docker.io" else f"https://{registry}"
         hosts = {}
@@ -665,10 +668,7 @@ def plan_containerd(
             if found != value:
                 ours[name] = value
             if found is not None and found != value and theirs and not isinstance(value, Mapping):
-                conflicts.append(
-                    f"{CONTAINERD_ROOT}: {dotted(path)} was {json.dumps(found, default=str)}, "
-                    f"now {json.dumps(value, default=str)}"
-                )
+                conflicts.append(f"{CONTAINERD_ROOT}: {name} was {shown(name, found)}, now {shown(name, value)}")
         edits = merged(edits, said)
     if not apart:
         files.update(dict.fromkeys(stale))
@@ -795,15 +795,15 @@ def merge_json(
             del at(result, key[:-1], result)[key[-1]]
             del ours[name]
         else:
-            kept.append(f"{path}: {name} is {json.dumps(value)}, which was not set by us and was kept")
+            kept.append(f"{path}: {name} is {shown(name, value)}, which was not set by us and was kept")
     strong = leaves(must)
     for key, value in leaves(merged(may, must)).items():
         name, found, mine = dotted(key), at(result, key), ours.get(dotted(key))
         blocked = _blocked(result, key)
         if blocked is not None:
             raise ConfigError(
-                f"{path}: {dotted(blocked)} holds {json.dumps(at(result, blocked))} where an object is expected. "
-                "The file was left as it is. Mend it, then run again."
+                f"{path}: {dotted(blocked)} holds {shown(dotted(blocked), at(result, blocked))} where an object is "
+                "expected. The file was left as it is. Mend it, then run again."
             )
         if isinstance(value, list) and isinstance(found, list):
             before = mine if isinstance(mine, list) else []
@@ -813,7 +813,7 @@ def merge_json(
                 kept.append(_kept(path, key, found, value))
                 continue
             if gone:
-                conflicts.append(f"{path}: {name} had {json.dumps(gone)}, now {json.dumps(joined)}")
+                conflicts.append(f"{path}: {name} had {shown(name, gone)}, now {shown(name, joined)}")
             added = [item for item in value if item not in found or item in before]
             if added:
                 ours[name] = added
@@ -824,7 +824,7 @@ def merge_json(
                     kept.append(_kept(path, key, found, value))
                     ours.pop(name, None)
                     continue
-                conflicts.append(f"{path}: {name} was {json.dumps(found)}, now {json.dumps(value)}")
+                conflicts.append(f"{path}: {name} was {shown(name, found)}, now {shown(name, value)}")
             ours[name] = value
             result = merged(result, nest(key, value))
     if result == current and text is not None:
@@ -834,7 +834,8 @@ def merge_json(
 
 
 def _kept(path: str, key: KeyPath, found: Any, value: Any) -> str:
-    return f"{path}: {dotted(key)} is {json.dumps(found)} and was kept (the role would set {json.dumps(value)})"
+    name = dotted(key)
+    return f"{path}: {name} is {shown(name, found)} and was kept (the role would set {shown(name, value)})"
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:

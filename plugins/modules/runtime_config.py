@@ -1023,7 +1023,7 @@ def main() -> None:
     try:
         result = convergence.withdraw() if module.params["state"] == "absent" else convergence.converge()
     except (core.ConfigError, WriteError, UnitError) as error:
-        module.fail_json(msg=str(error), rolled_back=False, words="", **convergence.result)
+        module.fail_json(msg=hide(str(error)), rolled_back=False, words="", **convergence.result)
     module.exit_json(**result)
 
 

@@ -84,6 +84,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils import toolkit_confi
 from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, difference
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 from ansible_collections.gpunode.ready.plugins.module_utils.ownership import Ledger
+from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -131,7 +132,7 @@ def main() -> None:
     try:
         (present if module.params["state"] == "present" else absent)(module, Host(), answer)
     except (toolkit_config.ToolkitError, WriteError) as error:
-        module.fail_json(msg=str(error), **answer)
+        module.fail_json(msg=hide(str(error)), **answer)
     module.exit_json(**answer)
 
 

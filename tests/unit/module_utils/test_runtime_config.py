@@ -131,6 +131,45 @@ def test_a_value_with_quotes_and_newlines_stays_one_value():
     assert loads(core.toml_text({"a": {"b": nasty}})) == {"a": {"b": nasty}}
 
 
+# --- what is told ----------------------------------------------------------------------------------------------------
+
+SECRET = "OLD-SECRET-1"
+
+
+@pytest.mark.parametrize("place", ["must", "may"])
+def test_no_sentence_about_daemon_json_shows_a_secret(place):
+    text = json.dumps({"log-opts": {"splunk-token": SECRET, "labels": "a"}, "proxies": f"http://ada:{SECRET}@proxy"})
+    wanted = {"log-opts": {"splunk-token": "NEW-SECRET-2", "labels": "b"}, "proxies": "http://ada:NEW-SECRET-2@proxy"}
+
+    plan = core.merge_json(JSON, text, *((wanted, {}) if place == "must" else ({}, wanted)), {}, {})
+
+    told = str(plan.conflicts + plan.kept)
+    assert "splunk-token" in told
+    assert '"b"' in told
+    assert "SECRET" not in told
+
+
+def test_no_sentence_about_containerd_shows_a_secret():
+    auth = {"plugins": {core.CRI: {"registry": {"configs": {"r": {"auth": {"password": "NEW-SECRET-2"}}}}}}}
+    text = core.toml_text({"version": 2, **json.loads(json.dumps(auth).replace("NEW-SECRET-2", SECRET))})
+
+    plan = core.plan_containerd(text, [core.Piece(DROP_IN, {}, auth)], (1, 6, 20), (), {})
+    override = core.Override("plugins.auth.password", "NEW-SECRET-2", SECRET).told()
+
+    assert "auth.password" in plan.conflicts[0]
+    assert "SECRET" not in plan.conflicts[0] + override
+
+
+@pytest.mark.parametrize(
+    "mirror", ["https://robot:{}@mirror.example.org", "robot:{}@mirror.example.org", "ftp://r:{}@m"]
+)
+def test_what_is_no_mirror_is_named_without_its_password(mirror):
+    with pytest.raises(core.ConfigError, match=r"is no mirror of docker\.io") as raised:
+        core.mirror_files("containerd", {"docker.io": [mirror.format(SECRET)]})
+
+    assert SECRET not in str(raised.value)
+
+
 # --- containerd ------------------------------------------------------------------------------------------------------
 
 
