@@ -147,8 +147,8 @@ def toml_text(tree: Mapping[str, Any], header: str = "") -> str:
     return header + ("\n" if header and lines else "") + "".join(f"{line}\n" for line in lines).lstrip("\n")
 
 
-def set_in_toml(text: str, wanted: Mapping[str, Any]) -> str:
-    """``text`` with every value of ``wanted`` set, and nothing else touched.
+def set_in_toml(text: str, wanted: Mapping[str, Any]) -> tuple[str, bool]:
+    """``text`` with every value of ``wanted`` set, and whether nothing else was touched.
 
     The result is read back: where key-by-key editing cannot do it (inline tables, arrays over many lines in odd
     places), the file is written anew from its values, and only comments are lost. Raises ``TomlError``.
@@ -159,10 +159,14 @@ def set_in_toml(text: str, wanted: Mapping[str, Any]) -> str:
         edited = _set_one(edited, path, value)
     try:
         if loads(edited) == goal:
-            return edited
+            return edited, True
     except TomlError:
         pass
-    return toml_text(goal)
+    return toml_text(goal).replace("\n", _line_end(text)), False
+
+
+def _line_end(text: str) -> str:
+    return "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
 
 
 def _set_one(text: str, path: KeyPath, value: Any) -> str:
@@ -174,23 +178,24 @@ def _set_one(text: str, path: KeyPath, value: Any) -> str:
     present = at(document.data, path, missing)
     if present == value and type(present) is type(value):
         return text
+    end = _line_end(text)
     if isinstance(value, Mapping):  # an empty table
-        return text if isinstance(present, Mapping) else f"{text.rstrip()}\n\n[{dotted(path)}]\n".lstrip()
-    lines = text.splitlines()
-    assignment = f"{_key(path[-1])} = {toml_value(value)}"
+        return text if isinstance(present, Mapping) else f"{text.rstrip()}{end * 2}[{dotted(path)}]{end}".lstrip()
+    lines = _lines(text, end)
+    assignment = f"{_key(path[-1])} = {toml_value(value)}{end}"
     if present is not missing:
         first = (document.line(*path) or 1) - 1
         last = _extent(lines, first)
         indent = lines[first][: len(lines[first]) - len(lines[first].lstrip())]
         before = lines[first].split("=", 1)[0].rstrip()
-        return _joined([*lines[:first], f"{before or indent} = {toml_value(value)}", *lines[last:]])
+        return "".join([*lines[:first], f"{before or indent} = {toml_value(value)}{end}", *lines[last:]])
     if len(path) == 1:
         telling = (i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#"))
         above = next(telling, None)
         if above is None:
-            return _joined([*lines, *([""] if lines else []), assignment])
-        gap = [""] if _HEADER_LINE.match(lines[above]) else []
-        return _joined([*lines[:above], assignment, *gap, *lines[above:]])
+            return "".join([*lines, *([end] if lines else []), assignment])
+        gap = [end] if _HEADER_LINE.match(lines[above]) else []
+        return "".join([*lines[:above], assignment, *gap, *lines[above:]])
     table = document.line(*path[:-1])
     if table is not None and _HEADER_LINE.match(lines[table - 1]):
         header = lines[table - 1]
@@ -199,23 +204,27 @@ def _set_one(text: str, path: KeyPath, value: Any) -> str:
         following = lines[table] if table < len(lines) else ""
         if following.strip() and not following.lstrip().startswith(("[", "#")):
             indent = following[: len(following) - len(following.lstrip())]
-        return _joined([*lines[:table], indent + assignment, *lines[table:]])
-    return _joined([*lines, *([""] if lines and lines[-1].strip() else []), f"[{dotted(path[:-1])}]", assignment])
+        return "".join([*lines[:table], indent + assignment, *lines[table:]])
+    gap = [end] if lines and lines[-1].strip() else []
+    return "".join([*lines, *gap, f"[{dotted(path[:-1])}]{end}", assignment])
+
+
+def _lines(text: str, end: str) -> list[str]:
+    """The lines of a text, each with the end that it has."""
+    lines = text.split("\n")
+    last = lines.pop()
+    return [*(f"{line}\n" for line in lines), *([last + end] if last else [])]
 
 
 def _extent(lines: Sequence[str], first: int) -> int:
     """The line after the assignment that begins at ``first``: the fewest lines that can be read on their own."""
     for last in range(first + 1, min(len(lines), first + 200) + 1):
         try:
-            loads("\n".join(lines[first:last]))
+            loads("".join(lines[first:last]))
         except TomlError:
             continue
         return last
     return first + 1
-
-
-def _joined(lines: Sequence[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _tables(tree: Mapping[str, Any], path: KeyPath, lines: list[str], headed: bool = False) -> None:
@@ -674,9 +683,14 @@ def plan_containerd(
         files.update(dict.fromkeys(stale))
     if CONTAINERD_ROOT not in files:
         try:
-            files[CONTAINERD_ROOT] = set_in_toml(root or "", edits) if edits else root
+            files[CONTAINERD_ROOT], by_key = set_in_toml(root or "", edits) if edits else (root, True)
         except TomlError as error:
             raise ConfigError(f"{CONTAINERD_ROOT}, line {error.line}: {error.problem}") from error
+        if not by_key and "#" in (root or "") and not is_ours(root):
+            conflicts.append(
+                f"{CONTAINERD_ROOT}: its form allows no edit key by key, so it was written anew from its values, "
+                "without its comments"
+            )
     if fresh:
         files[CONTAINERD_ROOT] = toml_text({"version": version, **edits}, HEADER)
     return Plan(files=files, conflicts=tuple(conflicts), memory=ours, wanted=wanted)

@@ -19,8 +19,9 @@ description:
     half-done change back and makes it anew.
   - Nothing of the user's is destroyed. C(daemon.json) is merged, C(config.toml) edited key by key with its comments,
     other people's drop-ins are left alone; a file that is not valid TOML or JSON is not touched at all and named with
-    the line. Every file that is replaced is first copied to C(/var/lib/gpunode.ready/backup/<time>/), of which the
-    newest ten are kept.
+    the line. Where the form of C(config.toml) allows no such edit, it is written anew from its values without its
+    comments, which is told in RV(conflicts). Every file that is replaced is first copied to
+    C(/var/lib/gpunode.ready/backup/<time>/), of which the newest ten are kept.
   - containerd 2.1 and newer merge drop-ins key by key, so there every entry is a file of its own in
     C(/etc/containerd/conf.d), in the configuration version of C(config.toml). Older ones replace a plugin's whole
     section by that of the last file that has it, so there every entry goes into C(/etc/containerd/config.toml) itself.
@@ -251,7 +252,7 @@ recovered:
   type: str
   sample: ""
 conflicts:
-  description: Values of the user's that had to give way, with both values.
+  description: Values of the user's that had to give way, with both values, and a file that lost its comments.
   returned: always
   type: list
   elements: str

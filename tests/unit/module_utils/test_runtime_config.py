@@ -89,7 +89,7 @@ def test_tables_in_lists_become_arrays_of_tables():
 def test_setting_values_gives_the_merged_tree_whatever_was_there(old, new):
     text = core.toml_text(old)
 
-    after = core.set_in_toml(text, new)
+    after, _by_key = core.set_in_toml(text, new)
 
     assert loads(after) == json.loads(json.dumps(core.merged(old, new)))
 
@@ -98,7 +98,7 @@ def test_setting_values_gives_the_merged_tree_whatever_was_there(old, new):
 def test_setting_what_is_there_already_changes_not_one_byte(tree):
     text = core.toml_text(tree)
 
-    assert core.set_in_toml(text, tree) == text
+    assert core.set_in_toml(text, tree) == (text, True)
 
 
 @given(st.text())
@@ -110,7 +110,7 @@ def test_no_text_makes_the_edit_raise_anything_but_a_toml_error(text):
 def test_comments_order_and_indentation_survive_an_edit():
     text = '# mine\nversion = 2\n\n[plugins]\n  # keep\n  [plugins."x.y"]\n    a = 1  # old\n    b = 2\n'
 
-    after = core.set_in_toml(text, {"plugins": {"x.y": {"a": 5, "c": "new"}}})
+    after, _by_key = core.set_in_toml(text, {"plugins": {"x.y": {"a": 5, "c": "new"}}})
 
     assert (
         after == '# mine\nversion = 2\n\n[plugins]\n  # keep\n  [plugins."x.y"]\n    c = "new"\n    a = 5\n    b = 2\n'
@@ -120,9 +120,28 @@ def test_comments_order_and_indentation_survive_an_edit():
 def test_a_list_over_many_lines_is_replaced_whole():
     text = 'imports = [\n  "/a",  # one\n  "/b",\n]\n# after\n[x]\ny = 1\n'
 
-    after = core.set_in_toml(text, {"imports": ["/a", "/c"]})
+    after, _by_key = core.set_in_toml(text, {"imports": ["/a", "/c"]})
 
     assert after == 'imports = ["/a", "/c"]\n# after\n[x]\ny = 1\n'
+
+
+@given(TREES, TREES)
+def test_every_line_end_stays_as_it_is(old, new):
+    text = core.toml_text(old).replace("\n", "\r\n")
+
+    after, _by_key = core.set_in_toml(text, new)
+
+    assert not text or after.count("\n") == after.count("\r\n")
+    assert loads(after) == json.loads(json.dumps(core.merged(old, new)))
+
+
+def test_an_edit_of_a_file_with_other_line_ends_touches_one_line():
+    text = "version = 2\r\n# mine\u2028\n[plugins]\r\n  [plugins.a]\r\n    b = [\r\n      1,\r\n    ]\r\n    c = 1"
+
+    after, by_key = core.set_in_toml(text, {"plugins": {"a": {"b": [2]}}})
+
+    assert by_key
+    assert after == "version = 2\r\n# mine\u2028\n[plugins]\r\n  [plugins.a]\r\n    b = [2]\r\n    c = 1\r\n"
 
 
 def test_a_value_with_quotes_and_newlines_stays_one_value():
@@ -147,6 +166,18 @@ def test_no_sentence_about_daemon_json_shows_a_secret(place):
     assert "splunk-token" in told
     assert '"b"' in told
     assert "SECRET" not in told
+
+
+def test_a_file_that_loses_its_comments_is_told():
+    text = f'# mine\nversion = 2\nplugins = {{"{core.CRI}" = {{sandbox_image = "x"}}}}\n'
+    pieces = [piece((1, 6, 20), cgroup_driver="systemd")]
+
+    first = core.plan_containerd(text, pieces, (1, 6, 20), (), {})
+    second = core.plan_containerd(first.files[core.CONTAINERD_ROOT], pieces, (1, 6, 20), (), first.memory)
+
+    assert "# mine" not in first.files[core.CONTAINERD_ROOT]
+    assert ["without its comments" in told for told in first.conflicts] == [True]
+    assert second.conflicts == ()
 
 
 def test_no_sentence_about_containerd_shows_a_secret():
