@@ -229,4 +229,6 @@ def test_the_units_are_what_systemd_takes(rendered):
 
     assert "ExecStart=/bin/sh /usr/local/libexec/gpunode.ready/cdi-refresh\n" in service
     assert "TimeoutStartSec=90\n" in service
+    assert "StartLimitIntervalSec=0\n" in service.partition("[Service]")[0]  # a limit would fail the path unit too
+    assert "Restart=on-failure\nRestartSec=30\n" in service
     assert path.endswith("WantedBy=multi-user.target\n")
