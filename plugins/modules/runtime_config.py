@@ -489,7 +489,7 @@ class Convergence:
         disable = disable and state["UnitFileState"] in ("enabled", "enabled-runtime")
         differs = bool(self.changes or self.moves)
         self._describe()
-        if differs and self._left(core.CONTAINERD_ROOT if self.runtime == "containerd" else CRIO_ROOT) is not None:
+        if differs and (self.runtime != "containerd" or self._left(core.CONTAINERD_ROOT) is not None):
             self._validate()
         self._warn()
         restart = active and not stop and self._needs_restart()
