@@ -17,7 +17,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class Transaction:
             journal = {}
         return journal if isinstance(journal, dict) else {}
 
-    def begin(self, changes: Sequence[Change], moves: Sequence[tuple[str, str]], extra: Mapping[str, Any]) -> None:
+    def begin(self, changes: Sequence[Change], moves: Sequence[tuple[str, str]]) -> None:
         """Write the journal and copies of the old files. Nothing else is touched yet. Raises ``WriteError``."""
         self._folder(os.path.dirname(self.journal_path))
         self.backup = self._new_backup()
@@ -83,7 +83,6 @@ class Transaction:
             "files": files,
             "moves": [list(move) for move in moves],
             "backup": self.backup,
-            **extra,
         }
         replace_text(self.journal_path, json.dumps(journal, indent=2) + "\n", mode=0o600)
 

@@ -21,10 +21,6 @@ ABSENT_STATES = ("not-installed", "config-files")
 BROKEN_STATES = ("half-installed", "unpacked", "half-configured")
 
 
-class PackageTextError(ValueError):
-    """A text is not what a package manager writes; the message says where it stops making sense."""
-
-
 @dataclass(frozen=True)
 class Package:
     """One package on the node. ``damaged``: dpkg itself says that it must be installed again."""
@@ -77,24 +73,6 @@ def parse_dpkg_status(*texts: str) -> dict[str, Package]:
             foreign = known is not None and known.architecture != package.architecture and known.present
             found[f"{package.name}:{package.architecture}" if foreign else package.name] = package
     return found
-
-
-def parse_dpkg_query(text: str) -> dict[str, Package]:
-    """``dpkg-query -W -f '${binary:Package}\\t${Version}\\t${Status}\\n'``."""
-    found = {}
-    for line in text.splitlines():
-        fields = line.split("\t")
-        if len(fields) != 3 or len(fields[2].split()) != 3:
-            continue
-        name, _colon, architecture = fields[0].partition(":")
-        want, flag, state = fields[2].split()
-        found[name] = Package(name, fields[1], state, want == "hold", architecture, flag == "reinstreq")
-    return found
-
-
-def parse_showhold(text: str) -> set[str]:
-    """``apt-mark showhold``: a name per line, with an architecture where it is a foreign one."""
-    return {line.strip().partition(":")[0] for line in text.splitlines() if line.strip()}
 
 
 RPM_FORMAT = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\n"

@@ -29,7 +29,6 @@ class Generation:
 
 
 LAST_PROPRIETARY_BRANCH = 615  # from 620 on only the open modules ship
-FIRST_OPEN_BRANCH = 515
 
 GENERATIONS = {
     item.name: item

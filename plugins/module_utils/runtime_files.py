@@ -152,7 +152,6 @@ CRIO_OPTIONS = {
     ("network", "network_dir"): (("--cni-config-dir",), "CONTAINER_CNI_CONFIG_DIR"),
     ("api", "listen"): (("--listen",), "CONTAINER_LISTEN"),
 }
-CRIO_TYPES = ("", "oci", "vm", "pod")
 
 
 @dataclass

@@ -452,7 +452,7 @@ class Convergence:
 
         self._own(active, not enable)
         started = time.time()
-        self.transaction.begin(self.changes, self.moves, {"unit": self.unit.name, "was_active": active})
+        self.transaction.begin(self.changes, self.moves)
         try:
             self.transaction.place(self.changes, self.moves)
             if enable:
@@ -498,7 +498,7 @@ class Convergence:
             return self.result
 
         started = time.time()
-        self.transaction.begin(self.changes, self.moves, {"unit": self.unit.name, "was_active": active})
+        self.transaction.begin(self.changes, self.moves)
         try:
             self.transaction.place(self.changes, self.moves)
             if stop:

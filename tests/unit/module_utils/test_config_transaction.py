@@ -47,7 +47,7 @@ def tree(node):
 
 def started(node, now=None):
     transaction = Transaction("test", str(node / "state"), now)
-    transaction.begin(changes_of(node), moves_of(node), {"unit": "x.service"})
+    transaction.begin(changes_of(node), moves_of(node))
     return transaction
 
 
@@ -103,7 +103,7 @@ def test_a_link_to_a_shared_file_stays_a_link(node):
     (node / "etc/daemon.json").symlink_to(node / "real")
     change = [Change(str(node / "etc/daemon.json"), '{"a": 1}\n', shared=True)]
     transaction = Transaction("test", str(node / "state"))
-    transaction.begin(change, [], {})
+    transaction.begin(change, [])
     transaction.place(change, [])
 
     assert (node / "etc/daemon.json").is_symlink()
@@ -158,7 +158,7 @@ def test_backups_and_journal_are_for_root_only(node):
 
     modes = {path.stat().st_mode & 0o077 for path in (node / "state").rglob("*") if path.name != "state"}
     assert modes == {0}
-    assert json.loads(Path(transaction.journal_path).read_text())["unit"] == "x.service"
+    assert json.loads(Path(transaction.journal_path).read_text())["files"]
 
 
 def test_nothing_half_written_ever_lies_where_every_file_is_read(node, monkeypatch):
@@ -173,7 +173,7 @@ def test_nothing_half_written_ever_lies_where_every_file_is_read(node, monkeypat
 
     change = [Change(str(folder / "20.conf"), "x = 1\n")]
     transaction = Transaction("test", str(node / "state"))
-    transaction.begin(change, [], {})
+    transaction.begin(change, [])
     transaction.place(change, [])
 
     assert (folder / "20.conf").read_text() == "x = 1\n"
@@ -187,7 +187,7 @@ def test_a_folder_where_a_file_should_be_is_named_and_all_can_be_taken_back(node
     change = [Change(str(node / "etc/old"), "new\n"), Change(str(node / "etc/fresh"), "x")]
     transaction = Transaction("test", str(node / "state"))
 
-    transaction.begin(change[:1], [], {})
+    transaction.begin(change[:1], [])
 
     with pytest.raises(WriteError, match="fresh"):
         transaction.place(change, [])
@@ -216,7 +216,7 @@ changes = [t.Change(str(node / "etc" / name), text) for name, text in texts.item
 moves = [(str(node / "etc/example"), str(node / "etc/example.off"))]
 sys.settrace(stop)
 transaction = t.Transaction("test", str(node / "state"))
-transaction.begin(changes, moves, {})
+transaction.begin(changes, moves)
 transaction.place(changes, moves)
 transaction.end()
 """

@@ -37,11 +37,10 @@ def read(name):
 
 def test_status_and_query_of_one_machine_agree():
     status = core.parse_dpkg_status(read("dpkg/status-debian12.txt"))
-    query = core.parse_dpkg_query(read("dpkg/query-debian12.txt"))
+    query = [line.split("\t") for line in read("dpkg/query-debian12.txt").splitlines()]
 
-    assert set(status) == set(query)
     assert {name: (item.version, item.state, item.held) for name, item in status.items()} == {
-        name: (item.version, item.state, item.held) for name, item in query.items()
+        name.partition(":")[0]: (version, state.split()[2], state.startswith("hold ")) for name, version, state in query
     }
 
 
@@ -125,10 +124,6 @@ def test_a_glob_holds_what_it_matches():
     found = core.with_holds(core.parse_pacman("nvidia-utils 1-1\nlinux 6-1\n"), {"nvidia*"})
 
     assert (found["nvidia-utils"].held, found["linux"].held) == (True, False)
-
-
-def test_showhold_names():
-    assert core.parse_showhold("cri-o\nlibc6:i386\n\n") == {"cri-o", "libc6"}
 
 
 # --- Versions
@@ -491,8 +486,6 @@ def test_locks_name_their_holder_and_waiters_are_left_out():
 
 PARSERS = [
     core.parse_dpkg_status,
-    core.parse_dpkg_query,
-    core.parse_showhold,
     core.parse_rpm,
     core.parse_pacman,
     core.parse_versionlock,
