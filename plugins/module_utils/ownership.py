@@ -60,6 +60,11 @@ class Undo:
         return not self.problem and not self.before.same(self.after)
 
 
+def slug(name: str) -> str:
+    """A name as part of a file's name."""
+    return "".join(character if character.isalnum() else "-" for character in name.lower())
+
+
 class Ledger:
     """What one caller did. ``place`` says where a path of the node really lies, for tests."""
 

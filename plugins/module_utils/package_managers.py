@@ -25,6 +25,7 @@ from fnmatch import fnmatchcase
 from .facts.packaging import apt_files, installed_packages
 from .files import make_folder, remove, replace_text
 from .host import PATH, Completed, Host
+from .ownership import slug
 from .package_failures import Context, explain, last_words, may_be_stale, recognise
 from .packages import (
     MANAGED,
@@ -89,11 +90,6 @@ class Request:
     lock_timeout_seconds: float = 300
     download_timeout_seconds: float = 30
     timeout_seconds: float = 3600
-
-
-def slug(name: str) -> str:
-    """A name as part of a file's name."""
-    return "".join(character if character.isalnum() else "-" for character in name.lower())
 
 
 def described(pid: int) -> str:

@@ -14,8 +14,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from .host import Host
-from .ownership import Ledger
-from .package_managers import Manager, PackageError, slug
+from .ownership import Ledger, slug
+from .package_managers import Manager, PackageError
 from .packages import RPM_FORMAT, Package, Plan, parse_rpm
 
 # What a folder of data is called while packages are purged: their scripts may delete it (Debian's docker.io does).

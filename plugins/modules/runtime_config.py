@@ -305,7 +305,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils import runtime_confi
 from ansible_collections.gpunode.ready.plugins.module_utils.config_transaction import STATE, Change, Transaction
 from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, difference, octal, read_text
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
-from ansible_collections.gpunode.ready.plugins.module_utils.ownership import FOLDER, Ledger, tidy
+from ansible_collections.gpunode.ready.plugins.module_utils.ownership import FOLDER, Ledger, slug, tidy
 from ansible_collections.gpunode.ready.plugins.module_utils.runtime_health import Health, cri_health, docker_health
 from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide
 from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError, telling
@@ -398,7 +398,7 @@ class Convergence:
         self.binary = self.host.which(BINARIES[self.runtime])
         self.version = self._version()
         self.transaction = Transaction(f"runtime_config-{self.runtime}")
-        self.ledger = Ledger(f"runtime_config-{self.runtime}-{_file_name(module.params['name'])}")
+        self.ledger = Ledger(f"runtime_config-{self.runtime}-{slug(module.params['name'])}")
         self.memory = f"{STATE}/{self.runtime}-set.json"  # what we set in a file that we share with the user
         self.old = {}  # path -> text as it is now
         self.changes = []  # Change: what is to be written or removed
@@ -995,10 +995,6 @@ class Convergence:
             self.module.warn(f"{told}. The file as it was is kept under {where}.")
         for told in [*self.kept, *self.overridden]:
             self.module.warn(told)
-
-
-def _file_name(name: str) -> str:
-    return "".join(character if character.isalnum() else "-" for character in name.lower())
 
 
 def _write(path: str, text: str) -> None:

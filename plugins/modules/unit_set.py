@@ -137,7 +137,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.files import (
     replace_text,
 )
 from ansible_collections.gpunode.ready.plugins.module_utils.host import run_command
-from ansible_collections.gpunode.ready.plugins.module_utils.ownership import NOTHING, Ledger, Undo, put, tidy
+from ansible_collections.gpunode.ready.plugins.module_utils.ownership import NOTHING, Ledger, Undo, put, slug, tidy
 from ansible_collections.gpunode.ready.plugins.module_utils.ownership import look as content_of
 from ansible_collections.gpunode.ready.plugins.module_utils.unit_set import PROPERTIES, plan, states
 
@@ -199,7 +199,7 @@ def own(module, todo):
 
 
 def ledger_of(module):
-    return Ledger(f"unit_set-{''.join(one if one.isalnum() else '-' for one in module.params['name'].lower())}")
+    return Ledger(f"unit_set-{slug(module.params['name'])}")
 
 
 def take_back(module, answer):
