@@ -61,6 +61,7 @@ class Outcome:
     diff: list[dict[str, str]] = field(default_factory=list)
     reboot_hint: str = ""
     stays: list[str] = field(default_factory=list)
+    discarded: list[str] = field(default_factory=list)
 
 
 def check(request: Request) -> None:

@@ -17,6 +17,7 @@ from .files import difference, read_text
 from .host import Host
 from .ownership import NOTHING, Ledger, Undo, put, tidy
 from .ownership import look as content_of
+from .package_data import Data, discard, to_discard
 from .package_failures import last_words
 from .package_managers import Manager, PackageError, close_journal, journal, open_journal
 from .package_ownership import SHIELD, brought, displaced, everything, ledger_of, unshield
@@ -141,7 +142,9 @@ def shield(host: Host, name: str, folders: Iterable[str], packages: Iterable[str
 # --- All of it -----------------------------------------------------------------------------------------------------
 
 
-def withdraw(manager: Manager, keeps: Sequence[str] = (), *, check_mode: bool = False) -> Outcome:
+def withdraw(
+    manager: Manager, keeps: Sequence[str] = (), discards: Sequence[Data] = (), *, check_mode: bool = False
+) -> Outcome:
     """Take away what is ours. Raises ``PackageError``, or ``WriteError`` where a file could not be written."""
     host, request = manager.host, manager.request
     ledger = ledger_of(request.name, host)
@@ -149,7 +152,8 @@ def withdraw(manager: Manager, keeps: Sequence[str] = (), *, check_mode: bool = 
     if not check_mode:
         unshield(host, keeps)
     there = everything(manager)
-    ours = sorted(name for name in brought(ledger, there) if _something_left(there.get(name)))
+    mine = brought(ledger, there)
+    ours = sorted(name for name in mine if _something_left(there.get(name)))
     by_hand = asked_for_since(manager, {name: there[name] for name in ours if name not in ledger.fact("asked", [])})
     going = [name for name in ours if name not in by_hand or not there[name].present]
     needed = needed_by_others(manager, [name for name in going if there[name].present]) if going else {}
@@ -170,14 +174,20 @@ def withdraw(manager: Manager, keeps: Sequence[str] = (), *, check_mode: bool = 
     aside = [(moved, path) for moved, path in ledger.fact("aside", {}).items() if _free(host, moved, path)]
     held = [name for name in ledger.fact("held", []) if name in gone and there[name].held]
 
+    staying = [name for name, package in there.items() if package.present and name not in gone]
+    data, told = to_discard(host, request.name, discards, mine, staying)
+    outcome.warnings += told
+
     outcome.changed = bool(ledger.exists or going or release or hold or undos or aside)
     outcome.removed = [name for name in going if there[name].present]
     outcome.stays = [item.name for item in request.wanted if item.name in there and there[item.name].present]
     outcome.stays = [name for name in outcome.stays if name not in gone]
     outcome.released, outcome.held = release, hold
+    outcome.discarded = [item.path for item in data]
     outcome.files = [undo.path for undo in undos] + [path for _moved, path in aside]
     outcome.diff = [difference(undo.path, undo.before.text, undo.after.text) for undo in undos]
     outcome.diff += [difference(path, "", read_text(host.path(moved))) for moved, path in aside]
+    outcome.diff += [difference(path, f"{path}\n", "") for path in outcome.discarded]
     shown = [f"{name} {there[name].version}{' (held)' if there[name].held else ''}\n" for name in outcome.removed]
     if shown:
         outcome.diff.append(difference("packages", "".join(shown), ""))
@@ -192,7 +202,8 @@ def withdraw(manager: Manager, keeps: Sequence[str] = (), *, check_mode: bool = 
     if release or held:
         manager.release([*release, *held])
     if going:
-        ledger.replace(shielded=list(keeps) or None)
+        # what is ours can no longer be seen once it is gone
+        ledger.replace(brought=sorted(mine), before=None, shielded=list(keeps) or None)
         ledger.save()
         open_journal(request.name, going)
         present = [name for name in going if there[name].present]
@@ -212,6 +223,11 @@ def withdraw(manager: Manager, keeps: Sequence[str] = (), *, check_mode: bool = 
         put(undo, host.path)
     for moved, path in aside:
         os.rename(host.path(moved), host.path(path))
+    for item in data:
+        theirs = discard(host, request.name, item)
+        if theirs:
+            outcome.discarded.remove(item.path)
+            outcome.warnings.append(theirs)
     ledger.forget()
     tidy(host.path)
     outcome.warnings += displaced(host, keeps)

@@ -37,12 +37,11 @@ options:
     description:
       - V(absent) takes back what V(present) did under this O(name) - packages that it brought, with their
         configuration; its repository, key and pins; its holds. Packages that were there before stay, at the version
-        they have now. So does what packages of others need by now, and what somebody has asked for by name since, as far
-        as the package manager knows (on Red Hat and its kin, all that a power cut interrupted but what was asked for
-        here). Each is told.
+        they have now. So does what packages of others need by now, and what somebody has asked for by name since, as
+        far as the package manager knows (after a power cut, dnf takes what it was at for asked for). Each is told.
       - What belongs to this module it knows by a list that it wrote before it acted, in
-        C(/var/lib/gpunode.ready/owned). What is not on it stays. Other options but O(keeps) and O(repository), whose
-        file is removed where it has our header, do not matter then.
+        C(/var/lib/gpunode.ready/owned). What is not on it stays. Other options but O(keeps), O(discards) and
+        O(repository), whose file is removed where it has our header, do not matter then.
     type: str
     choices: [present, absent]
     default: present
@@ -53,6 +52,30 @@ options:
     type: list
     elements: path
     default: []
+  discards:
+    description:
+      - Folders of data that O(state=absent) deletes once the packages are gone, each only where this module brought one
+        of the packages that fill it, and nothing else on the node uses it. Once it is done, it knows that no more.
+      - Nothing is deleted under a program that runs, nor through a mount or a link. The run then stops and says what to
+        do, and the next one completes it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The folder.
+        type: path
+        required: true
+      packages:
+        description: The packages that fill it, by name or pattern.
+        type: list
+        elements: str
+        required: true
+      programs:
+        description: The programs that use it, by name. Where one is still there, or runs, somebody else needs the data.
+        type: list
+        elements: str
+        required: true
   repository:
     description:
       - The repository that serves the packages. Without it they come from the distribution's own.
@@ -293,6 +316,12 @@ stays:
   type: list
   elements: str
   sample: [containerd]
+discarded:
+  description: Those of O(discards) that were deleted.
+  returned: always
+  type: list
+  elements: str
+  sample: [/var/lib/containers/storage]
 reboot_hint:
   description: Why the system itself asks for a reboot. Empty where it does not.
   returned: always
@@ -317,6 +346,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.facts.packaging impo
 from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
 from ansible_collections.gpunode.ready.plugins.module_utils.openpgp import plain
+from ansible_collections.gpunode.ready.plugins.module_utils.package_data import Data
 from ansible_collections.gpunode.ready.plugins.module_utils.package_failures import Context
 from ansible_collections.gpunode.ready.plugins.module_utils.package_managers import LOG, PackageError, Request
 from ansible_collections.gpunode.ready.plugins.module_utils.package_set import check, converge, manager_for
@@ -448,6 +478,16 @@ def arguments() -> dict:
         "name": {"type": "str", "required": True},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "keeps": paths,
+        "discards": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "path": {"type": "path", "required": True},
+                "packages": {"type": "list", "elements": "str", "required": True},
+                "programs": {"type": "list", "elements": "str", "required": True},
+            },
+        },
         "repository": {
             "type": "dict",
             "options": {
@@ -506,7 +546,8 @@ def main() -> None:
         check(request)
         manager = manager_for(host, manager_of(host), request)
         if module.params["state"] == "absent":
-            outcome = withdraw(manager, module.params["keeps"], check_mode=module.check_mode)
+            discards = [Data(**item) for item in module.params["discards"]]
+            outcome = withdraw(manager, module.params["keeps"], discards, check_mode=module.check_mode)
         else:
             fetch = Downloader(request.name, variable, request.download_timeout_seconds)
             outcome = converge(manager, fetch, check_mode=module.check_mode)
@@ -525,6 +566,7 @@ def main() -> None:
         files=outcome.files,
         reboot_hint=outcome.reboot_hint,
         stays=outcome.stays,
+        discarded=outcome.discarded,
         log=LOG,
         diff=outcome.diff,
     )

@@ -190,7 +190,11 @@ def test_data_goes_where_it_is_asked_for(used):
     converged = bench.play()
     assert converged.rc == 0, converged.text
 
+    bench.ssh("mkdir -p /var/lib/docker/volumes; echo precious > /var/lib/docker/volumes/theirs")
+
     done = reset(bench, "-e", "reset_data=true")
 
     assert done.rc == 0, done.text
+    assert "/var/lib/docker stays" in done.text
+    assert bench.ssh("cat /var/lib/docker/volumes/theirs; rm -r /var/lib/docker") == "precious\n"
     assert bench.ssh("ls -d /var/lib/containerd 2>/dev/null || echo gone") == "gone\n"

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 
 import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Completed, Host
+from ansible_collections.gpunode.ready.plugins.module_utils.package_data import Data
 from ansible_collections.gpunode.ready.plugins.module_utils.package_managers import Dnf, PackageError, Pacman, Request
 from ansible_collections.gpunode.ready.plugins.module_utils.package_ownership import (
     brought,
@@ -232,3 +234,107 @@ def test_data_on_a_mount_of_its_own_stops_a_purge_that_would_touch_it(tmp_path, 
         PackageError, match=r"Docker: /data cannot be kept out of reach .* Unmount /data, then run again"
     ):
         shield(host, "Docker", ["/data"], ["nukes"])
+
+
+# --- Data that is asked to go
+
+STORAGE = Data("/var/lib/containers/storage", ["cri-o*"], ["crio", "podman"])
+
+
+def lie(root, path, text="precious"):
+    file = pathlib.Path(f"{root}{path}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+@pytest.fixture
+def removed(dnf):
+    """Its packages are gone; a run that was killed there got no further."""
+    dnf.host.answers["rpm -qa"] = Completed(0, BEFORE, "")
+    lie(dnf.host.root, "/var/lib/containers/storage/image")
+    return dnf
+
+
+def test_data_of_what_we_brought_goes_though_the_reset_was_killed_before(removed):
+    foretold = withdraw(removed, discards=[STORAGE], check_mode=True)
+    assert removed.host.exists(STORAGE.path)
+
+    done = withdraw(removed, discards=[STORAGE])
+
+    assert foretold.discarded == done.discarded == [STORAGE.path]
+    assert done.changed
+    assert not removed.host.exists(STORAGE.path)
+    assert not removed.host.exists("/var/lib/gpunode.ready")
+    assert not withdraw(removed, discards=[STORAGE]).changed
+
+
+def test_data_of_what_others_brought_stays_and_is_told(removed):
+    docker = Data("/var/lib/docker", ["docker.io"], ["dockerd"])
+    theirs = lie(removed.host.root, "/var/lib/docker/volumes/theirs")
+
+    done = withdraw(removed, discards=[docker, STORAGE])
+
+    assert done.discarded == [STORAGE.path]
+    assert done.warnings == [
+        "/var/lib/docker stays: nothing says that CRI-O was brought by us. Delete it, if nobody needs it"
+    ]
+    assert theirs.read_text() == "precious"
+
+
+def test_data_that_a_program_of_others_uses_stays_and_is_told(removed):
+    lie(removed.host.root, "/usr/local/bin/podman").chmod(0o755)
+
+    done = withdraw(removed, discards=[STORAGE])
+
+    assert done.discarded == []
+    assert done.warnings == [f"{STORAGE.path} stays: /usr/local/bin/podman is there, and was not brought by us"]
+    assert removed.host.exists(f"{STORAGE.path}/image")
+
+
+def test_data_of_a_package_that_stays_stays(dnf):
+    lie(dnf.host.root, "/var/lib/containers/storage/image")
+    ledger = ledger_of("CRI-O", dnf.host)
+    ledger.replace(asked=[])
+    ledger.save()
+
+    foretold = withdraw(dnf, discards=[STORAGE], check_mode=True)
+
+    assert foretold.discarded == []
+    assert f"{STORAGE.path} stays: cri-o stays, too" in foretold.warnings
+
+
+def mount(root, path):
+    lie(root, "/proc/self/mountinfo", f"36 28 8:17 / {root}{path} rw,relatime shared:1 - ext4 /dev/sdb1 rw\n")
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "why"),
+    [
+        (lambda root: mount(root, "/var/lib/containers/storage"), "containers/storage is mounted"),
+        (lambda root: mount(root, "/var/lib/containers/storage/volumes/a"), "storage/volumes/a is mounted"),
+        (lambda root: lie(root, "/proc/77/comm", "crio\n"), "crio still runs as pid 77"),
+    ],
+    ids=["a mount", "a mount in it", "a program without a file"],
+)
+def test_what_is_in_the_way_stops_the_run_and_the_next_one_completes_it(removed, obstacle, why):
+    obstacle(removed.host.root)
+
+    with pytest.raises(PackageError, match=why):
+        withdraw(removed, discards=[STORAGE])
+    assert removed.host.exists(f"{STORAGE.path}/image")
+    shutil.rmtree(removed.host.path("/proc"))
+    withdraw(removed, discards=[STORAGE])
+
+    assert not removed.host.exists(STORAGE.path)
+
+
+def test_nothing_is_deleted_through_a_link(removed):
+    theirs = lie(removed.host.root, "/srv/storage/image")
+    shutil.rmtree(removed.host.path(STORAGE.path))
+    os.symlink(theirs.parent, removed.host.path(STORAGE.path))
+
+    with pytest.raises(PackageError, match=r"it is a link to \S+/srv/storage\. No package was removed"):
+        withdraw(removed, discards=[STORAGE])
+
+    assert theirs.read_text() == "precious"
