@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 PROPERTIES = ("Id", "Names", "LoadState", "UnitFileState", "ActiveState", "NeedDaemonReload")
 # `enabled-runtime` ends with this boot, so it is neither enabled nor in need of being disabled.
@@ -68,6 +68,12 @@ def states(text: str, units: Sequence[str]) -> dict[str, dict[str, str]]:
     return found
 
 
+def unit_of(path: str) -> str:
+    """The unit that a file makes or, as a drop-in, changes."""
+    folder, _slash, name = path.rpartition("/")
+    return folder.rsplit("/", 1)[-1][:-2] if folder.endswith(".d") and name.endswith(".conf") else name
+
+
 def plan(
     contents: Mapping[str, tuple[bool, bool]],
     absent: Sequence[str],
@@ -78,8 +84,8 @@ def plan(
 ) -> Plan:
     """``contents``: path -> (text differs, mode differs); ``absent``: the paths that are there and must not be."""
     write = tuple(path for path, differs in contents.items() if any(differs))
-    rewritten = {path.rsplit("/", 1)[-1] for path, (text, _mode) in contents.items() if text}
-    ours = {path.rsplit("/", 1)[-1] for path in contents}
+    rewritten = {unit_of(path) for path, (text, _mode) in contents.items() if text}
+    ours = {unit_of(path) for path in contents}
 
     def is_now(unit: str, key: str) -> str:
         return str(state.get(unit, {}).get(key, ""))
@@ -97,4 +103,46 @@ def plan(
         enable=tuple(unit for unit in enabled if is_now(unit, "UnitFileState") not in ENABLED),
         start=tuple(unit for unit in started if is_now(unit, "ActiveState") != "active" and unit not in anew),
         restart=tuple(unit for unit in started if unit in anew),
+    )
+
+
+def switched(known: Mapping[str, Mapping[str, bool]], todo: Plan, own: Collection[str]) -> dict[str, dict[str, bool]]:
+    """Unit -> what it was before us (``enabled``, ``active``), of what is changed; ``own`` units were not there."""
+    found = {unit: dict(was) for unit, was in known.items()}
+    changes = (
+        (todo.stop, "active", True),
+        (todo.disable, "enabled", True),
+        (todo.start, "active", False),
+        (todo.enable, "enabled", False),
+    )
+    for units, key, was in changes:
+        for unit in units:
+            if unit not in own:
+                found.setdefault(unit, {}).setdefault(key, was)
+    return found
+
+
+def put_back(
+    known: Mapping[str, Mapping[str, bool]],
+    own: Collection[str],
+    state: Mapping[str, Mapping[str, str]],
+    absent: Sequence[str],
+) -> Plan:
+    """Units are as they were by what ``switched`` told, the ``own`` are off, and the files of ``absent`` go."""
+    there = {unit for unit in known if state.get(unit, {}).get("LoadState") not in (None, "", "not-found")}
+    off = {
+        key: {*own, *(unit for unit, was in known.items() if was.get(key) is False)} for key in ("enabled", "active")
+    }
+    todo = plan(
+        {},
+        absent,
+        state,
+        [unit for unit, was in known.items() if was.get("enabled") and unit in there],
+        [unit for unit, was in known.items() if was.get("active") and unit in there],
+        sorted(off["enabled"] | off["active"]),
+    )
+    return replace(
+        todo,
+        stop=tuple(unit for unit in todo.stop if unit in off["active"]),
+        disable=tuple(unit for unit in todo.disable if unit in off["enabled"]),
     )

@@ -17,7 +17,7 @@ options:
   state:
     description:
       - V(absent) takes back what V(present) did under this O(name). Units in O(enabled) and O(started) are stopped and
-        disabled, O(files) are removed, and units that were switched off for O(disabled) are switched on again.
+        disabled, O(files) are removed, and units that V(present) switched on or off are as they were before.
     type: str
     choices: [present, absent]
     default: present
@@ -57,7 +57,7 @@ options:
   started:
     description:
       - Units that must be active now, such as path and timer units.
-      - One whose own file in O(files) changed is restarted, for systemd only then follows the new text.
+      - One whose own file or drop-in in O(files) changed is restarted, for systemd only then follows the new text.
     type: list
     elements: str
     default: []
@@ -139,7 +139,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.files import (
 from ansible_collections.gpunode.ready.plugins.module_utils.host import run_command
 from ansible_collections.gpunode.ready.plugins.module_utils.ownership import NOTHING, Ledger, Undo, put, slug, tidy
 from ansible_collections.gpunode.ready.plugins.module_utils.ownership import look as content_of
-from ansible_collections.gpunode.ready.plugins.module_utils.unit_set import PROPERTIES, plan, states
+from ansible_collections.gpunode.ready.plugins.module_utils.unit_set import PROPERTIES, plan, put_back, states, switched
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -185,16 +185,8 @@ def own(module, todo):
         ledger.note(path, text=files[path]["content"], mode=octal(files[path]["mode"]))
     for path in todo.remove:
         ledger.note(path)
-    switched = {
-        unit: {"enabled": unit in todo.disable, "active": unit in todo.stop} for unit in (*todo.stop, *todo.disable)
-    }
-    known = ledger.fact("switched_off", {})
-    ours = {os.path.basename(path) for path in files}
-    switched_on = {unit for unit in (*todo.enable, *todo.start) if unit not in ours}
-    ledger.replace(
-        switched_off={**switched, **known} or None,
-        switched_on=sorted({*ledger.fact("switched_on", []), *switched_on}) or None,
-    )
+    own_units = {os.path.basename(path) for path in (*files, *module.params["absent"])}
+    ledger.replace(units=switched(ledger.fact("units", {}), todo, own_units) or None)
     ledger.save()
 
 
@@ -215,22 +207,15 @@ def take_back(module, answer):
         now = content_of(path, follow=False)
         if now.there:
             undos.append(Undo(path, now, NOTHING))
-    ours = sorted({*wants["enabled"], *wants["started"], *ledger.fact("switched_on", [])})
-    theirs = ledger.fact("switched_off", {})
+    ours = sorted({*wants["enabled"], *wants["started"]})
+    known = ledger.fact("units", {})
     state = {}
     systemd = os.path.isdir(SYSTEMD_RUNS)
-    if systemd and (ours or theirs):
-        argv = ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *ours, *theirs]
-        state = states(run_command(argv, 30.0).out, [*ours, *theirs])
-    there = {unit: was for unit, was in theirs.items() if state.get(unit, {}).get("LoadState") not in ("not-found", "")}
-    todo = plan(
-        {},
-        [undo.path for undo in undos if not undo.after.there],
-        state,
-        [unit for unit, was in there.items() if was["enabled"]] if systemd else [],
-        [unit for unit, was in there.items() if was["active"]] if systemd else [],
-        ours if systemd else [],
-    )
+    units = sorted({*ours, *known})
+    if systemd and units:
+        argv = ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *units]
+        state = states(run_command(argv, 30.0).out, units)
+    todo = put_back(known, ours, state, [undo.path for undo in undos if not undo.after.there])
     todo = replace(todo, reload=systemd and bool(undos))
     orders = [*todo.before_files(), *todo.after_files()]
     answer.update(

@@ -52,6 +52,11 @@ SPECS = {
             "lock_timeout_seconds": "int",
         }.items()
     },
+    "unit_set": {
+        "state": {"type": "str"},
+        "name": {"type": "str"},
+        **{name: {"type": "list"} for name in ("files", "enabled", "started", "disabled")},
+    },
     "node_info": {},
     "node_check": {},  # is looked up, and not run
 }
@@ -135,6 +140,11 @@ class Stage:
             timeout=120,
             check=False,
         )
+
+    def units(self) -> list[dict]:
+        """What was asked of units, without what was left out."""
+        asked = [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
+        return [{key: value for key, value in given.items() if value} for name, given in asked if name == "unit_set"]
 
     def installations(self) -> list[list[str]]:
         """Each installation, as the packages that it asked for."""
@@ -237,3 +247,30 @@ def test_a_kernel_without_nouveau_has_none_in_its_initramfs(stage):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert not stage.rebuilt.exists()
+
+
+DAEMON = "nvidia-persistenced.service"
+
+
+def test_units_that_are_as_wanted_are_not_asked_for(stage):
+    stage.node["units"][DAEMON] = {"load": "loaded", "active": "active", "enabled": "static"}
+    stage.node["driver"]["persistenced"]["persistence_mode_flag"] = True
+
+    done = stage.play(nvidia_driver_persistence=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert stage.units() == []
+
+
+def test_daemons_are_switched_on_by_what_knows_how_they_were_before(stage):
+    stage.node["units"] = {DAEMON: {"load": "loaded", "active": "active", "enabled": "enabled"}}
+    stage.node["driver"]["persistenced"]["persistence_mode_flag"] = False
+
+    done = stage.play(nvidia_driver_persistence=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    daemon, fabric = stage.units()
+    assert [file["path"] for file in daemon["files"]] == [f"/etc/systemd/system/{DAEMON}.d/20-gpunode.conf"]
+    assert daemon["enabled"] == daemon["started"] == [DAEMON]
+    assert fabric["enabled"] == fabric["started"] == ["nvidia-fabricmanager.service"]
+    assert daemon["name"] == fabric["name"] == "nvidia_driver"

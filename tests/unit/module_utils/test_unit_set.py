@@ -83,6 +83,48 @@ def test_a_unit_whose_new_file_systemd_has_not_read_yet_is_restarted():
     assert todo.after_files() == [["daemon-reload"], ["restart", "a.path"]]
 
 
+def test_a_unit_whose_drop_in_changed_is_restarted():
+    todo = plan({"/etc/systemd/system/a.path.d/20-gpunode.conf": (True, False)}, started=["a.path"])
+
+    assert todo.after_files() == [["daemon-reload"], ["restart", "a.path"]]
+
+
+def test_what_is_known_of_a_unit_from_before_is_not_forgotten_when_it_is_switched_back():
+    off = unit_set.switched({}, unit_set.Plan(stop=("a.service",), disable=("a.service",)), ())
+    on = unit_set.switched(off, unit_set.Plan(start=("a.service",), enable=("a.service",)), ())
+
+    assert on == off == {"a.service": {"active": True, "enabled": True}}
+
+
+def test_units_that_come_with_our_files_have_no_before():
+    assert unit_set.switched({}, unit_set.Plan(enable=("own.path", "b.service")), ["own.path"]) == {
+        "b.service": {"enabled": False}
+    }
+
+
+def put_back(known, own=(), shown=SHOWN):
+    return unit_set.put_back(known, own, unit_set.states(shown, ["a.path", "docker.service", "b.service"]), ())
+
+
+def test_a_unit_that_ran_before_and_was_only_enabled_is_only_disabled():
+    todo = put_back({"a.path": {"enabled": False}})
+
+    assert (todo.stop, todo.disable) == ((), ("a.path",))
+
+
+def test_a_unit_that_was_switched_off_is_switched_on_and_one_that_is_gone_passed_over():
+    was = {"active": True, "enabled": True}
+
+    todo = put_back({"docker.service": was, "b.service": was})
+
+    assert todo.after_files() == [["enable", "docker.service"], ["start", "docker.service"]]
+    assert todo.before_files() == []
+
+
+def test_own_units_are_stopped_and_disabled():
+    assert put_back({}, own=["a.path"]).before_files() == [["stop", "a.path"], ["disable", "a.path"]]
+
+
 def test_a_unit_of_others_that_systemd_has_not_read_yet_is_not_restarted():
     state = unit_set.states(SHOWN.replace("NeedDaemonReload=no", "NeedDaemonReload=yes", 1), ["a.path"])
 
