@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from .unit_states import STARTS_AT_BOOT
+
 PROPERTIES = ("Id", "Names", "LoadState", "UnitFileState", "ActiveState", "NeedDaemonReload")
 # `enabled-runtime` ends with this boot, so it is neither enabled nor in need of being disabled.
-ENABLED = ("enabled", "static", "alias", "indirect", "generated")
 SWITCHED_OFF = (
     "disabled",
     "masked",
@@ -100,7 +101,7 @@ def plan(
         stop=tuple(unit for unit in there if is_now(unit, "ActiveState") in ("active", "activating", "reloading")),
         disable=tuple(unit for unit in there if is_now(unit, "UnitFileState") not in SWITCHED_OFF),
         reload=bool(rewritten or absent) or any(item.get("NeedDaemonReload") == "yes" for item in state.values()),
-        enable=tuple(unit for unit in enabled if is_now(unit, "UnitFileState") not in ENABLED),
+        enable=tuple(unit for unit in enabled if is_now(unit, "UnitFileState") not in STARTS_AT_BOOT),
         start=tuple(unit for unit in started if is_now(unit, "ActiveState") != "active" and unit not in anew),
         restart=tuple(unit for unit in started if unit in anew),
     )

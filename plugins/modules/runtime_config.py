@@ -309,6 +309,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.ownership import FOL
 from ansible_collections.gpunode.ready.plugins.module_utils.runtime_health import Health, cri_health, docker_health
 from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide
 from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError, telling
+from ansible_collections.gpunode.ready.plugins.module_utils.unit_states import STARTS_AT_BOOT
 
 BINARIES = {"crio": "crio", "containerd": "containerd", "docker": "dockerd"}
 NAMES = {"crio": "CRI-O", "containerd": "containerd", "docker": "Docker"}
@@ -323,7 +324,6 @@ DROP_INS = (CRIO_DROP_INS, core.CONTAINERD_DROP_INS)
 DAEMON_JSON = "/etc/docker/daemon.json"
 OCI_FOLDERS = ("/usr/libexec/crio", "/usr/lib/crio", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 CONMON_FOLDERS = (*OCI_FOLDERS, "/usr/libexec/podman", "/usr/lib/podman")
-STARTS_AT_BOOT = ("enabled", "static", "indirect", "alias", "generated")
 WORDS_LIMIT = 4000
 SETTLES_SECONDS = 5.0
 # Where nvidia-ctk of 1.18 and 1.19 wrote drop-ins that nothing reads.

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..findings import Evidence
 from ..node import look_up
+from ..unit_states import STARTS_AT_BOOT
 
 Facts = Mapping[str, Any]
 
@@ -131,12 +132,9 @@ def unit(facts: Facts, name: str) -> Mapping[str, Any]:
     return {} if found.get("load") in ("not-found", "masked-not-found") else found
 
 
-BOOT_STATES = ("enabled", "enabled-runtime", "static", "alias", "indirect", "generated", "linked", "transient")
-
-
 def comes_at_boot(state: Mapping[str, Any]) -> bool | None:
     """Whether a unit is started at boot, as far as its own state tells; None where it is unknown."""
     enabled = state.get("enabled")
     if not isinstance(enabled, str) or not enabled:
         return None
-    return enabled in BOOT_STATES and enabled != "enabled-runtime"
+    return enabled in STARTS_AT_BOOT
