@@ -11,9 +11,10 @@ author: The gpunode.ready maintainers (@gpunode)
 version_added: 0.1.0
 short_description: Name the run of Ansible that is going on, or tell whether a named one still is
 description:
-  - Without a term, names this run by user, controller, process and that process's start, as one string.
+  - Without a term, names this run by user, controller, process, that process's start and PID namespace, as one string.
     It is the C(run_id) of M(gpunode.ready.run_lock).
-  - With a term, tells whether the run of that name certainly is over. That is known only for runs of this controller.
+  - With a term, tells whether the run of that name certainly is over. That is known only for runs of this controller
+    in the same PID namespace, and not where C(/proc) hides the processes of other users.
 options:
   _terms:
     description: The name of a run, as an earlier call without terms gave it.
@@ -28,14 +29,14 @@ EXAMPLES = r"""
 
 - name: Tell whether another run of this controller has ended
   ansible.builtin.debug:
-    msg: "{{ lookup('gpunode.ready.controller_run', 'root@controller:4242:918273') }}"
+    msg: "{{ lookup('gpunode.ready.controller_run', 'root@controller:4242:918273:4026531836') }}"
 """
 
 RETURN = r"""
 _list:
   description:
-    - Without a term, the name of this run, such as C(alice@controller:4242:918273).
-    - With a term, C(ended), C(running), or C(unknown) for a run of another controller.
+    - Without a term, the name of this run, such as C(alice@controller:4242:918273:4026531836).
+    - With a term, C(ended), C(running), or C(unknown) for one that cannot be judged from here.
   type: list
   elements: str
 """
@@ -75,18 +76,34 @@ def main_process() -> int:
         pid = parent
 
 
+def namespace() -> str:
+    """In which process IDs mean the same: containers of one controller may share its name, and have their own."""
+    try:
+        return "".join(character for character in os.readlink("/proc/self/ns/pid") if character.isdigit())
+    except OSError:
+        return "0"
+
+
 def this_run() -> str:
     pid = main_process()
-    return f"{getpass.getuser()}@{socket.gethostname()}:{pid}:{started_ticks(pid) or 0}"
+    return f"{getpass.getuser()}@{socket.gethostname()}:{pid}:{started_ticks(pid) or 0}:{namespace()}"
 
 
-def state_of(run_id: str) -> str:
+def state_of(run_id: str, ticks_of=started_ticks, send=os.kill) -> str:
     """``ended``, ``running`` or ``unknown``."""
-    owner, _colon, rest = run_id.partition(":")
-    pid, _colon, ticks = rest.partition(":")
-    if owner.rpartition("@")[2] != socket.gethostname() or not pid.isdigit() or ticks == "0":  # 0: no /proc to ask
+    owner, pid, ticks, space = (*run_id.rsplit(":", 3), "", "", "")[:4]
+    if (owner.rpartition("@")[2], space) != (socket.gethostname(), namespace()) or not pid.isdigit() or ticks == "0":
+        return "unknown"  # 0: no /proc to ask
+    found = ticks_of(int(pid))
+    if found is not None:
+        return "running" if found == ticks else "ended"
+    try:  # where /proc hides what others run, there is a process without a start
+        send(int(pid), 0)
+    except ProcessLookupError:
+        return "ended"
+    except (OSError, OverflowError):
         return "unknown"
-    return "running" if started_ticks(int(pid)) == ticks else "ended"
+    return "unknown"
 
 
 class LookupModule(LookupBase):
