@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .files import WriteError, read_text, remove, replace_text
+from .ownership import STATE
+from .runtime_names import CRIO_DROP_INS
 
-STATE = "/var/lib/gpunode.ready"
 BACKUPS_KEPT = 10
 # Folders of which every file is read, whatever it is called: nothing half-written may ever lie there.
-READ_WHOLE = ("/etc/crio/crio.conf.d",)
+READ_WHOLE = (CRIO_DROP_INS,)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from .runtime_names import CONTAINERD_DROP_INS, CONTAINERD_ROOT, CRI, CRI_IMAGES, CRI_RUNTIME, RUNC_TYPE
 from .secrecy import HIDDEN, shown
 from .toml import TomlError, loads, parse
 
@@ -29,14 +30,8 @@ MARK = "Managed by gpunode.ready"
 HEADER = f"# {MARK}: what is changed here by hand is lost at its next run.\n# Set the role's variables instead.\n"
 BACKUPS = "/var/lib/gpunode.ready/backup"
 
-CONTAINERD_ROOT = "/etc/containerd/config.toml"
-CONTAINERD_DROP_INS = "/etc/containerd/conf.d"
 CONTAINERD_HOSTS = "/etc/containerd/certs.d"
 CRIO_REGISTRIES = "/etc/containers/registries.conf.d/20-gpunode.conf"
-CRI = "io.containerd.grpc.v1.cri"
-CRI_RUNTIME = "io.containerd.cri.v1.runtime"
-CRI_IMAGES = "io.containerd.cri.v1.images"
-RUNC_TYPE = "io.containerd.runc.v2"
 
 # Settings that dockerd takes over on SIGHUP; everything else needs a restart, which stops containers
 # unless live-restore is on.

@@ -17,6 +17,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .host import Host
+from .runtime_names import (
+    CONTAINERD_ROOT,
+    CRI,
+    CRI_IMAGES,
+    CRI_RUNTIME,
+    CRIO_DROP_INS,
+    CRIO_ROOT,
+    DAEMON_JSON,
+    RUNC_TYPE,
+)
 from .toml import Document, TomlError, parse
 from .unit_files import command_line, environment, unit_files
 
@@ -136,8 +146,6 @@ def read_toml(host: Host, path: str) -> tuple[TomlFile | None, Problem | None]:
 
 # ---------------------------------------------------------------- CRI-O
 
-CRIO_FILE = "/etc/crio/crio.conf"
-CRIO_FOLDER = "/etc/crio/crio.conf.d"
 # Where it reads: flags, environment variable
 CRIO_CONFIG = (("--config", "-c"), "CONTAINER_CONFIG")
 CRIO_CONFIG_DIR = (("--config-dir", "-d"), "CONTAINER_CONFIG_DIR")
@@ -207,8 +215,8 @@ class CrioConfig:
 
 def read_crio(host: Host, version: str | None = None) -> CrioConfig:
     own = service(host, "crio.service", "cri-o.service")
-    path = own.option(*CRIO_CONFIG) or Said(CRIO_FILE)
-    folder = own.option(*CRIO_CONFIG_DIR) or Said(CRIO_FOLDER)
+    path = own.option(*CRIO_CONFIG) or Said(CRIO_ROOT)
+    folder = own.option(*CRIO_CONFIG_DIR) or Said(CRIO_DROP_INS)
     files: list[TomlFile] = []
     wrong: Problem | None = None
     for name in [*([path.value] if path.value else []), *_walk(host, folder.value)]:
@@ -265,11 +273,6 @@ def _crio_refusal(config: CrioConfig) -> Problem | None:
 
 # ---------------------------------------------------------------- containerd
 
-CONTAINERD_FILE = "/etc/containerd/config.toml"
-CRI = "io.containerd.grpc.v1.cri"
-CRI_RUNTIME = "io.containerd.cri.v1.runtime"
-CRI_IMAGES = "io.containerd.cri.v1.images"
-RUNC_TYPE = "io.containerd.runc.v2"
 _RUNC_TYPES = (RUNC_TYPE, "io.containerd.runc.v1", "io.containerd.runtime.v1.linux")
 
 
@@ -384,7 +387,7 @@ def read_containerd(
 ) -> ContainerdConfig:
     own = own or service(host, "containerd.service")
     named = own.option(("--config", "-c")) if path is None else None
-    root = path or (named.value if named else CONTAINERD_FILE)
+    root = path or (named.value if named else CONTAINERD_ROOT)
     files: list[TomlFile] = []
     wrong: Problem | None = None
     pending, seen = [(root, named)], set()
@@ -437,13 +440,11 @@ def _containerd_refusal(config: ContainerdConfig) -> Problem | None:
         text = f'{text} = "{default.value}"`'
         others = config.places("containerd", "runtimes")
         where = default if default.path or not others else others[-1]
-        return problem(where.path or CONTAINERD_FILE, where.line, text)
+        return problem(where.path or CONTAINERD_ROOT, where.line, text)
     return None
 
 
 # ---------------------------------------------------------------- Docker
-
-DOCKER_FILE = "/etc/docker/daemon.json"
 
 
 @dataclass
@@ -516,7 +517,7 @@ class DockerConfig:
 def read_docker(host: Host, version: str | None = None) -> DockerConfig:
     own = service(host, "docker.service")
     named = own.option(("--config-file",))
-    path = named.value if named else DOCKER_FILE
+    path = named.value if named else DAEMON_JSON
     text, data, wrong = host.text(path), {}, None
     if text is None and named:
         wrong = problem(named.path or path, named.line, f"{path}: no such file, and this names it")

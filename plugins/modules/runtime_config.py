@@ -302,11 +302,18 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpunode.ready.plugins.module_utils import runtime_config as core
-from ansible_collections.gpunode.ready.plugins.module_utils.config_transaction import STATE, Change, Transaction
+from ansible_collections.gpunode.ready.plugins.module_utils.config_transaction import Change, Transaction
 from ansible_collections.gpunode.ready.plugins.module_utils.files import WriteError, difference, octal, read_text
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Host
-from ansible_collections.gpunode.ready.plugins.module_utils.ownership import FOLDER, Ledger, slug, tidy
+from ansible_collections.gpunode.ready.plugins.module_utils.ownership import FOLDER, STATE, Ledger, slug, tidy
 from ansible_collections.gpunode.ready.plugins.module_utils.runtime_health import Health, cri_health, docker_health
+from ansible_collections.gpunode.ready.plugins.module_utils.runtime_names import (
+    CONTAINERD_DROP_INS,
+    CONTAINERD_ROOT,
+    CRIO_DROP_INS,
+    CRIO_ROOT,
+    DAEMON_JSON,
+)
 from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide
 from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import POLL_SECONDS, Unit, UnitError, telling
 from ansible_collections.gpunode.ready.plugins.module_utils.unit_states import STARTS_AT_BOOT
@@ -318,10 +325,7 @@ SOCKETS = {
     "containerd": "/run/containerd/containerd.sock",
     "docker": "/run/docker.sock",
 }
-CRIO_ROOT = "/etc/crio/crio.conf"
-CRIO_DROP_INS = "/etc/crio/crio.conf.d"
-DROP_INS = (CRIO_DROP_INS, core.CONTAINERD_DROP_INS)
-DAEMON_JSON = "/etc/docker/daemon.json"
+DROP_INS = (CRIO_DROP_INS, CONTAINERD_DROP_INS)
 OCI_FOLDERS = ("/usr/libexec/crio", "/usr/lib/crio", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 CONMON_FOLDERS = (*OCI_FOLDERS, "/usr/libexec/podman", "/usr/lib/podman")
 WORDS_LIMIT = 4000
@@ -489,7 +493,7 @@ class Convergence:
         disable = disable and state["UnitFileState"] in ("enabled", "enabled-runtime")
         differs = bool(self.changes or self.moves)
         self._describe()
-        if differs and (self.runtime != "containerd" or self._left(core.CONTAINERD_ROOT) is not None):
+        if differs and (self.runtime != "containerd" or self._left(CONTAINERD_ROOT) is not None):
             self._validate()
         self._warn()
         restart = active and not stop and self._needs_restart()
@@ -651,7 +655,7 @@ class Convergence:
         except ValueError as error:
             raise core.ConfigError(f"files: the mode {error} is not octal, such as 0644.") from None
         quiet = {entry["path"] for entry in params["files"] if not entry["restart"]}
-        shared = (core.CONTAINERD_ROOT, DAEMON_JSON)
+        shared = (CONTAINERD_ROOT, DAEMON_JSON)
         for path, text in self.plan.files.items():
             old = self._read(path)
             if text == old:
@@ -738,12 +742,12 @@ class Convergence:
         return core.Plan(files=files)
 
     def _decide_containerd(self) -> core.Plan:
-        root = self._read(core.CONTAINERD_ROOT)
+        root = self._read(CONTAINERD_ROOT)
         effective = None
         pieces, files = [], {}
         for entry in self.module.params["files"]:
             path, handler = entry["path"], core.given(entry["handler"])
-            if os.path.dirname(path) != core.CONTAINERD_DROP_INS:
+            if os.path.dirname(path) != CONTAINERD_DROP_INS:
                 files[path] = (
                     core.HEADER + entry["content"]
                     if entry["content"] is not None
@@ -753,7 +757,7 @@ class Convergence:
             config = core.read_toml(path, entry["content"]) if entry["content"] else entry["config"] or {}
             table = core.cri_table(core.given(entry["settings"]), self.version)
             if handler:
-                effective = self._dump(core.CONTAINERD_ROOT) if effective is None else effective
+                effective = self._dump(CONTAINERD_ROOT) if effective is None else effective
                 table = core.merged(table, core.cri_handler(handler, effective, self.version))
             pieces.append(core.Piece(path, table, config, handler.get("name"), bool(handler.get("default"))))
         mirrors = core.mirror_files("containerd", self._mirrors() or {})
@@ -761,7 +765,7 @@ class Convergence:
         self.quiet.update(mirrors)
         if not pieces:
             return core.Plan(files=files)
-        stale = [path for path in glob.glob(f"{core.CONTAINERD_DROP_INS}/*.toml") if core.is_ours(self._read(path))]
+        stale = [path for path in glob.glob(f"{CONTAINERD_DROP_INS}/*.toml") if core.is_ours(self._read(path))]
         plan = core.plan_containerd(root, pieces, self.version, stale, _object(read_text(self.memory)))
         files.update(self._remembered(plan.memory or {}))
         return core.Plan(files={**plan.files, **files}, conflicts=plan.conflicts, wanted=plan.wanted)
@@ -952,14 +956,14 @@ class Convergence:
         return ("--config", root, "--config-dir", folder, "config")
 
     def _stage_containerd(self, stage: str, texts: dict) -> tuple:
-        root = os.path.join(stage, core.CONTAINERD_ROOT.lstrip("/"))
-        folder = os.path.join(stage, core.CONTAINERD_DROP_INS.lstrip("/"))
+        root = os.path.join(stage, CONTAINERD_ROOT.lstrip("/"))
+        folder = os.path.join(stage, CONTAINERD_DROP_INS.lstrip("/"))
         os.makedirs(folder)
-        text = texts.get(core.CONTAINERD_ROOT, self._read(core.CONTAINERD_ROOT)) or ""
-        _write(root, text.replace(core.CONTAINERD_DROP_INS, folder))
-        for path in {*glob.glob(f"{core.CONTAINERD_DROP_INS}/*"), *texts}:
+        text = texts.get(CONTAINERD_ROOT, self._read(CONTAINERD_ROOT)) or ""
+        _write(root, text.replace(CONTAINERD_DROP_INS, folder))
+        for path in {*glob.glob(f"{CONTAINERD_DROP_INS}/*"), *texts}:
             text = texts.get(path, self._read(path) if os.path.isfile(path) else None)
-            if os.path.dirname(path) == core.CONTAINERD_DROP_INS and text is not None:
+            if os.path.dirname(path) == CONTAINERD_DROP_INS and text is not None:
                 _write(os.path.join(folder, os.path.basename(path)), text)
         return ("--config", root, "config", "dump")
 
