@@ -130,7 +130,7 @@ def packages(host: Host) -> dict[str, Any]:
     """What is installed of the packages this project cares for, and every package of the node that is not whole."""
     manager = manager_of(host)
     if manager is None:
-        return {"unavailable": "no package manager known to this project (apt, dnf, yum, zypper, pacman)"}
+        return {"unavailable": "no package manager known to this project (apt, dnf, yum, pacman)"}
     found = installed_packages(host, manager)
     return {
         "manager": manager,
