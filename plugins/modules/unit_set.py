@@ -27,7 +27,9 @@ options:
     type: str
     default: gpunode
   files:
-    description: Files to own whole. Their folders are made.
+    description:
+      - Files to own whole. Their folders are made.
+      - The text of one that only its owner may read is left out of the difference; hide it elsewhere with C(no_log).
     type: list
     elements: dict
     default: []
@@ -162,6 +164,13 @@ ARGUMENTS = {
 SYSTEMD_RUNS = "/run/systemd/system"
 
 
+def shown(path, before, after, mode):
+    """A difference for the answer; of what only its owner may read, no more than that there is one."""
+    if mode is not None and not mode & 0o077:
+        before, after = (text and f"(not shown, {when})\n" for text, when in ((before, "before"), (after, "after")))
+    return difference(path, before, after)
+
+
 def look(module, files, answer):
     """Path -> (text differs, mode differs); the differences go into the answer."""
     found = {}
@@ -171,7 +180,7 @@ def look(module, files, answer):
         text_differs, mode_differs = before != item["content"], mode != octal(item["mode"])
         found[path] = (text_differs, mode_differs)
         if text_differs:
-            answer["diff"].append(difference(path, before, item["content"]))
+            answer["diff"].append(shown(path, before, item["content"], octal(item["mode"])))
         elif mode_differs:
             answer["diff"].append(difference(f"{path} (mode)", f"{mode:04o}\n", f"{item['mode']}\n"))
     return found
@@ -223,7 +232,7 @@ def take_back(module, answer):
         removed=list(todo.remove),
         written=[undo.path for undo in undos if undo.after.there],
         units=[f"{order} {unit}" for order, *named in orders for unit in named],
-        diff=[difference(undo.path, undo.before.text, undo.after.text) for undo in undos],
+        diff=[shown(undo.path, undo.before.text, undo.after.text, undo.before.mode) for undo in undos],
     )
     if answer["changed"] and not module.check_mode:
         for order in todo.before_files():
