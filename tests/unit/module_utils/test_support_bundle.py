@@ -265,7 +265,7 @@ def test_of_a_nodes_archive_only_files_of_a_bounded_size_are_taken():
         list(members(io.BytesIO(bomb.getvalue())))
 
 
-@pytest.mark.parametrize("data", [b"", b"no archive", gzip.compress(b"no tar" * 200)])
+@pytest.mark.parametrize("data", [b"", b"no archive", gzip.compress(b"no tar" * 200)], ids=["nothing", "text", "gzip"])
 def test_what_is_no_archive_is_said_to_be_none(data):
     with pytest.raises(ValueError, match="cannot be read"):
         list(members(io.BytesIO(data)))
