@@ -113,3 +113,12 @@ def test_preflight_is_told_all_that_it_can_be_told():
     left = {"preflight_disk_spare_mib", "preflight_unsupported_systems", "preflight_ignored_variables"}
 
     assert {name for name in options("preflight") if name not in ROLES} == left
+
+
+def test_the_page_about_the_architecture_tells_a_run_as_it_is():
+    imported = [
+        play["ansible.builtin.import_playbook"] for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text())
+    ]
+    page = (ROOT / "docs/architecture.md").read_text().partition("`site.yml` imports, in order: ")[2]
+
+    assert re.findall(r"`(\w+\.yml)`", page)[: len(imported)] == imported
