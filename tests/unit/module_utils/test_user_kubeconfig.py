@@ -122,11 +122,16 @@ def test_one_that_is_not_what_was_given_stays(user, home, wanted):
     assert withdraw(user, wanted).result == "kept"
 
 
+def opened(path):
+    """pytest's own folders are for root alone."""
+    for folder in (path, *path.parents):
+        if folder.stat().st_mode & 0o077 == 0:
+            os.chmod(folder, 0o755)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_it_is_written_by_the_user_not_by_root(tmp_path):
-    os.chmod(tmp_path, 0o755)
-    for folder in (tmp_path.parent, tmp_path.parent.parent):
-        os.chmod(folder, 0o755)
+    opened(tmp_path)
     nobody = User("nobody", 65534, 65534, str(tmp_path / "home"))
     os.mkdir(nobody.home)
     os.chown(nobody.home, 65534, 65534)
@@ -139,8 +144,7 @@ def test_it_is_written_by_the_user_not_by_root(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_a_home_that_leads_to_a_folder_of_roots_gets_nothing(tmp_path):
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        os.chmod(folder, 0o755)
+    opened(tmp_path)
     (tmp_path / "roots").mkdir()
     nobody = User("nobody", 65534, 65534, str(tmp_path / "home"))
     os.mkdir(nobody.home)
