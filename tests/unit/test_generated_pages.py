@@ -47,10 +47,13 @@ def test_the_roles_that_repair_runs_are_those_it_lists():
     )
 
 
-def test_figures_of_several_commits_of_none_or_of_changed_files_make_no_page():
-    one_commit = GENERATE["one_commit"]
+def test_figures_of_no_commit_or_of_changed_files_make_no_page_and_several_commits_are_told():
+    run_from = GENERATE["run_from"]
+    ran, other = {"commit": "a1", "outcome": "passed"}, {"commit": "b2", "outcome": "failed"}
+    left = {"commit": "c3", "outcome": "not run"}
 
-    assert one_commit([{"commit": "a"}, {"commit": "a"}]) == "a"
-    for rows, words in (([], "no outcome"), ([{"commit": "a"}, {"commit": "b"}], "mixes"), ([{"commit": "a+"}], "a+")):
+    assert run_from([ran, ran, left]) == "commit `a1`"
+    assert run_from([other, ran, ran, left]) == "commits `a1` (2 tests) and `b2` (1 tests)"
+    for rows, words in (([left], "no outcome"), ([{**ran, "commit": "a1+"}], "a1+")):
         with pytest.raises(ValueError, match=re.escape(words)):
-            one_commit(rows)
+            run_from(rows)
