@@ -47,7 +47,9 @@ def plan(host: Host, path: str, settings: Sequence[str], links: Mapping[str, str
     something is that works stays as it is; a link into nothing counts as nothing. Raises ``ToolkitError`` and
     ``files.WriteError``.
     """
-    missing = {name: target for name, target in links.items() if not host.exists(name)}
+    missing = {
+        name: target for name, target in links.items() if not host.exists(name) and host.readlink(name) != target
+    }
     before = files.read_text(host.path(path))
     after = changed(host, path, settings, foretell) if settings else None
     return Plan(path, before, after, missing)

@@ -125,6 +125,13 @@ def test_a_link_is_made_where_nothing_is_and_no_program_is_replaced(node):
     assert node.read(CONFIG) == DEFAULT
 
 
+def test_a_link_that_is_as_asked_for_is_not_made_again_even_where_it_leads_to_nothing_yet(node):
+    links = {"/usr/bin/runc": "/usr/sbin/runc"}
+    node.set([], links)
+
+    assert node.set([], links).links == {}
+
+
 def test_all_of_it_is_taken_back(node):
     os.symlink("/opt/gone/crun", node.path("/usr/bin/crun"))
     node.set(links={"/usr/bin/runc": "/usr/sbin/runc", "/usr/bin/crun": "/usr/sbin/crun"})
