@@ -23,14 +23,6 @@ description:
 version_added: 0.1.0
 author: The gpunode.ready maintainers (@gpunode)
 options:
-  kubeconfig:
-    description:
-      - The kubeconfig of the cluster, where the module runs.
-      - By default E(KUBECONFIG), then C(~/.kube/config), then the service account of the pod it runs in.
-    type: path
-  context:
-    description: The context of the kubeconfig. The default is its current one.
-    type: str
   parts:
     description: The parts to look at. The default is all of them. Checks stay silent about what was not looked at.
     type: list
@@ -79,7 +71,7 @@ options:
     description: How long an API server that is busy, restarting or not there yet is asked again.
     type: int
     default: 10
-extends_documentation_fragment: [gpunode.ready.attributes]
+extends_documentation_fragment: [gpunode.ready.attributes, gpunode.ready.cluster]
 seealso:
   - module: gpunode.ready.node_info
   - module: gpunode.ready.node_check

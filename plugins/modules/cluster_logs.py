@@ -22,14 +22,6 @@ description:
 version_added: 0.1.0
 author: The gpunode.ready maintainers (@gpunode)
 options:
-  kubeconfig:
-    description:
-      - The kubeconfig of the cluster, where the module runs.
-      - By default E(KUBECONFIG), then C(~/.kube/config), then the service account of the pod it runs in.
-    type: path
-  context:
-    description: The context of the kubeconfig. The default is its current one.
-    type: str
   nodes:
     description: Names of nodes whose pods' logs are returned apart, as RV(of_nodes).
     type: list
@@ -51,7 +43,7 @@ options:
     description: How long an API server that is busy, restarting or not there yet is asked again for its lists.
     type: int
     default: 10
-extends_documentation_fragment: [gpunode.ready.attributes]
+extends_documentation_fragment: [gpunode.ready.attributes, gpunode.ready.cluster]
 seealso:
   - module: gpunode.ready.diagnose
   - module: gpunode.ready.cluster_info

@@ -31,14 +31,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  kubeconfig:
-    description:
-      - The kubeconfig of the cluster, where the module runs.
-      - By default E(KUBECONFIG), then C(~/.kube/config), then the service account of the pod it runs in.
-    type: path
-  context:
-    description: The context of the kubeconfig. The default is its current one.
-    type: str
   field_manager:
     description: Who owns the fields that are applied.
     type: str
@@ -60,7 +52,7 @@ options:
     description: How long an API server that is busy, restarting or not there yet is asked again.
     type: int
     default: 60
-extends_documentation_fragment: [gpunode.ready.attributes.writes]
+extends_documentation_fragment: [gpunode.ready.attributes.writes, gpunode.ready.cluster]
 seealso:
   - module: gpunode.ready.cluster_info
   - module: kubernetes.core.k8s
