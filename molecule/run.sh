@@ -2,7 +2,7 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Runs one scenario, or all of them at once, and says how long it took. `make molecule` calls it.
+# Runs one scenario, or all of them two at a time, and says how long it took. `make molecule` calls it.
 # What runs is the artifact, built and installed with no network as a user would have it, not the checkout.
 set -euo pipefail
 
@@ -21,7 +21,7 @@ ansible-galaxy collection install --offline --no-deps --collections-path "$ANSIB
 
 began=$SECONDS
 if [[ $scenario == all ]]; then
-    echo "All scenarios at once; what Ansible says as it goes: build/molecule/<scenario>.log"
+    echo "All scenarios, two nodes at a time; what Ansible says as it goes: build/molecule/<scenario>.log"
     for file in molecule/*/molecule.yml; do
         name=$(basename "$(dirname "$file")")
         : >"build/molecule/$name.log"
@@ -29,7 +29,7 @@ if [[ $scenario == all ]]; then
         tail --pid=$$ -n0 -F "build/molecule/$name.log" 2>/dev/null |
             sed -un "s/.*INFO| \\(PLAY\\|TASK\\) \\[\\(.*\\)\\] \\*.*/  $name: \\2/p" &
     done
-    molecule test --all --workers "${GPUNODE_LAB_WORKERS:-3}" --report
+    molecule test --all --workers "${GPUNODE_LAB_WORKERS:-2}" --report
 else
     molecule test --scenario-name "$scenario" --report
 fi
