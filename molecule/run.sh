@@ -29,8 +29,13 @@ if [[ $scenario == all ]]; then
         tail --pid=$$ -n0 -F "build/molecule/$name.log" 2>/dev/null |
             sed -un "s/.*INFO| \\(PLAY\\|TASK\\) \\[\\(.*\\)\\] \\*.*/  $name: \\2/p" &
     done
-    molecule test --all --workers "${GPUNODE_LAB_WORKERS:-2}" --report
+    run=(--all --workers "${GPUNODE_LAB_WORKERS:-2}")
 else
-    molecule test --scenario-name "$scenario" --report
+    run=(--scenario-name "$scenario")
+fi
+if ! molecule test "${run[@]}" --report 2>&1 | tee build/molecule/said.log; then
+    # last, where it is looked for: the report names no test
+    grep -aE '^(E  |FAILED|ERROR) |fatal: \[' build/molecule/said.log | tail -40
+    exit 1
 fi
 echo "Molecule ($scenario): $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"

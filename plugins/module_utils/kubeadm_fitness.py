@@ -129,7 +129,8 @@ def _host(facts: Facts, state: Mapping[str, Any], choices: Mapping[str, Any]) ->
     config = choices["settings"].get("kubelet_config")
     live = look_up(facts, "swap.live", [])
     if live and (not isinstance(config, Mapping) or config.get("failSwapOn", True) is not False):
-        paths = ", ".join(str(item.get("path")) for item in live if isinstance(item, Mapping))
+        items = live if isinstance(live, list) else []
+        paths = ", ".join(str(item.get("path")) for item in items if isinstance(item, Mapping))
         yield (
             f"swap is on ({paths}), so kubelet would not start; expected it off (role host_prep), or failSwapOn "
             "false in kubeadm_kubelet_config"

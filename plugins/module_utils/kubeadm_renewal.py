@@ -15,8 +15,9 @@ from typing import Any
 
 from . import files
 from .host import Completed, Host
+from .ownership import STATE
 
-MARK = "/var/lib/gpunode.ready/kubeadm-certificates-renewed"
+MARK = f"{STATE}/kubeadm-certificates-renewed"
 # kube-apiserver last: the others speak through it, and it has most to start.
 COMPONENTS = ("etcd", "kube-controller-manager", "kube-scheduler", "kube-apiserver")
 KUBELETS_OWN = ("kubelet-client", "kubelet.conf")
@@ -66,7 +67,7 @@ def renew(
     told = {"changed": True, "renewed": [one["path"] for one in soon], "restarted": list(COMPONENTS)}
     if not write:
         return told
-    files.make_folder(host.path("/var/lib/gpunode.ready"), 0o700)
+    files.make_folder(host.path(STATE), 0o700)
     files.replace_text(mark, "The control plane is restarted once more, for its renewed certificates.\n", mode=0o600)
     if soon:
         _ok(host.run("kubeadm", "certs", "renew", "all", timeout_seconds=timeout_seconds), "kubeadm certs renew all")

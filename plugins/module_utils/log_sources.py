@@ -15,7 +15,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, cast
 
 from .diagnose import Matcher, opened, read_stream
@@ -47,17 +47,19 @@ def journal_command(units: Sequence[str], since: str, kernel: bool, output: str 
 
 def read_command(matcher: Matcher, source: str, argv: Sequence[str]) -> str | None:
     """Feed what a command prints to the matcher. Answers the reason where it could not be read."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    return read_output(argv, environment, lambda out: read_stream(matcher, source, out))
+
+
+def read_output(argv: Sequence[str], environment: Mapping[str, str], read: Callable[[IO[bytes]], object]) -> str | None:
+    """Have ``read`` read what a command prints, as it comes. Answers the reason where it could not be read."""
     try:
         # its errors go to a file: a pipe that nobody empties would stop a program that says much
         with tempfile.TemporaryFile() as errors:
             with subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env={**os.environ, "LC_ALL": "C.UTF-8"},
+                list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment
             ) as process:
-                read_stream(matcher, source, cast("IO[bytes]", process.stdout))  # never None: a pipe was asked for
+                read(cast("IO[bytes]", process.stdout))  # never None: a pipe was asked for
             errors.seek(0)
             said = errors.read(4096).decode(errors="replace").strip()
     except OSError as error:

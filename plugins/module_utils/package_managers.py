@@ -25,7 +25,7 @@ from fnmatch import fnmatchcase
 from .facts.packaging import apt_files, installed_packages
 from .files import make_folder, remove, replace_text
 from .host import PATH, Completed, Host
-from .ownership import slug
+from .ownership import STATE, slug
 from .package_failures import Context, explain, last_words, may_be_stale, recognise
 from .packages import (
     MANAGED,
@@ -51,7 +51,7 @@ from .packages import (
 )
 
 LOG = "/var/log/gpunode.ready/packages.log"
-JOURNAL = "/var/lib/gpunode.ready/packages.json"
+JOURNAL = f"{STATE}/packages.json"
 LOG_LIMIT = 8 << 20
 
 # No questions, no restarts of services behind our back, no configuration files of the user's replaced.

@@ -22,13 +22,14 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from .ownership import STATE
 from .runtime_names import CONTAINERD_DROP_INS, CONTAINERD_ROOT, CRI, CRI_IMAGES, CRI_RUNTIME, RUNC_TYPE
 from .secrecy import HIDDEN, shown
 from .toml import TomlError, loads, parse
 
 MARK = "Managed by gpunode.ready"
 HEADER = f"# {MARK}: what is changed here by hand is lost at its next run.\n# Set the role's variables instead.\n"
-BACKUPS = "/var/lib/gpunode.ready/backup"
+BACKUPS = f"{STATE}/backup"
 
 CONTAINERD_HOSTS = "/etc/containerd/certs.d"
 CRIO_REGISTRIES = "/etc/containers/registries.conf.d/20-gpunode.conf"

@@ -16,16 +16,14 @@ import io
 import os
 import re
 import stat
-import subprocess
 import tarfile
-import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from .host import PATH, Host
-from .log_sources import journal_command, with_rotated
+from .log_sources import journal_command, read_output, with_rotated
 from .redaction import Redactor
 from .wording import count
 
@@ -179,19 +177,9 @@ def newest_of_file(path: str, limit: int) -> Newest:
 def newest_of_command(argv: Sequence[str], limit: int) -> Newest:
     """The newest of what a command prints."""
     environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-    try:
-        with tempfile.TemporaryFile() as errors:
-            with subprocess.Popen(
-                list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment
-            ) as process:
-                found = newest(process.stdout or io.BytesIO(), limit)
-            errors.seek(0)
-            said = errors.read(4096).decode(errors="replace").strip().splitlines()
-    except OSError as error:
-        return Newest(problem=f"{argv[0]}: {error.strerror}")
-    if process.returncode:
-        return Newest(problem=said[-1] if said else f"{argv[0]} ended with {process.returncode}")
-    return found
+    found: list[Newest] = []
+    problem = read_output(argv, environment, lambda out: found.append(newest(out, limit)))
+    return Newest(problem=problem) if problem else found[0]
 
 
 # ---------------------------------------------------------------- what there is

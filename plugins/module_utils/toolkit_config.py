@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from . import files
 from .host import Host
-from .ownership import NOTHING, Content, Ledger, Undo, look, put
+from .ownership import NOTHING, Ledger, Undo, look, put
 
 LEDGER = "nvidia_container_toolkit"
 GENERATE_SECONDS = 30.0
@@ -100,7 +100,7 @@ def plan_absent(host: Host, path: str, discard: bool) -> list[Undo]:
     undos = [ledger.undo(known) for known in ledger.paths]
     gone = host.which("nvidia-ctk") is None
     if gone and (discard or path in ledger.paths):
-        now: Content = look(host.path(path), follow=False)
+        now = look(host.path(path), follow=False)
         undos = [undo for undo in undos if undo.path != path] + [Undo(path, now, NOTHING)]
     return undos
 
