@@ -45,7 +45,7 @@ unit: $(STAMP) ## The pure cores, captured data, properties: seconds
 check: lint unit ## Lint and unit tests: under two minutes
 
 integration: $(STAMP) ## Modules, filters and playbooks through Ansible itself; the report in a browser
-	@$(BIN)/python -m pytest tests/integration -q -m "not lab"
+	@$(BIN)/python -m pytest tests/integration -q -m "not lab" -n 2 --dist loadfile
 
 api: $(STAMP) ## Everything that speaks to Kubernetes, against a real etcd and kube-apiserver
 	@$(BIN)/python -m pytest tests/api -q

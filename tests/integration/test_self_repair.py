@@ -77,4 +77,4 @@ def test_what_a_killed_run_left_is_taken_away_whatever_else_is_there(name):
     assert "when" not in first
     assert first["gpunode.ready.unit_set"]["state"] == "absent"
     assert first["gpunode.ready.unit_set"]["name"] == "self_repair"
-    assert "__self_repair_paths" in first["gpunode.ready.unit_set"]["files"]
+    assert "__self_repair_gone" in first["gpunode.ready.unit_set"]["files"]

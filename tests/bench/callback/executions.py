@@ -11,7 +11,8 @@ type: aggregate
 short_description: Count remote module executions
 description:
   - Counts each result, or each item of a loop, of a task whose action runs a module on the node.
-  - Actions that run on the controller alone do not count. C(copy) and C(template) count twice, because they ask first.
+  - Actions that run on the controller alone do not count, nor does a C(node_check) that judged there what was looked at
+    before. C(copy) and C(template) count twice, because they ask first.
 """
 
 import collections
@@ -57,6 +58,8 @@ class CallbackModule(CallbackBase):
         action = task.action.rpartition(".")[2]
         if action in ON_THE_CONTROLLER or task.delegate_to in ("localhost", "127.0.0.1"):
             return
+        if action == "node_check" and "invocation" not in result._result:
+            return  # no module ran: its action judged what the node's facts hold
         if task.loop and not result._result.get("_ansible_item_label") and "results" in result._result:
             return  # its items were counted one by one
         weight = 2 if action in TWICE else 1
