@@ -48,7 +48,7 @@ integration: $(STAMP) ## Modules, filters and playbooks through Ansible itself; 
 	@$(BIN)/python -m pytest tests/integration -q -m "not lab" -n 2 --dist loadfile
 
 api: $(STAMP) ## Everything that speaks to Kubernetes, against a real etcd and kube-apiserver
-	@$(BIN)/python -m pytest tests/api -q
+	@$(BIN)/python -m pytest tests/api -q -n 2 --dist loadfile
 
 sanity: $(STAMP) ## ansible-test sanity on a copy, without an ignore file
 	@bash tests/sanity.sh
