@@ -63,9 +63,11 @@ def test_a_second_run_is_refused_by_name(bench):
     for line in first.stdout:
         if line.startswith("TASK [gpunode.ready.host_prep"):
             break
+    os.killpg(first.pid, signal.SIGSTOP)  # so that it has not ended before the second has begun
 
     second = bench.play("--tags", "host")
 
+    os.killpg(first.pid, signal.SIGCONT)
     first.communicate()
     assert second.rc != 0
     assert "being changed by" in second.words
