@@ -151,7 +151,10 @@ def test_the_lock_is_root_s_alone_even_under_umask_0(bench):
 
 @pytest.mark.case(26, "ssh is cut while apt installs")
 def test_the_next_run_completes_what_a_cut_connection_left(bench):
-    bench.ssh("apt-get -qq remove --allow-change-held-packages -y nvidia-container-toolkit-base 2>/dev/null; true")
+    bench.ssh(
+        "apt-get -qq remove --allow-change-held-packages -y nvidia-container-toolkit nvidia-container-toolkit-base "
+        "libnvidia-container-tools libnvidia-container1"
+    )
     run = bench.start("--tags", "toolkit")
     at_work = "for turn in $(seq 600); do pgrep -x dpkg >/dev/null && echo found && exit; sleep 0.2; done"
     found = bench.ssh(at_work, timeout=400)
@@ -163,7 +166,7 @@ def test_the_next_run_completes_what_a_cut_connection_left(bench):
 
     again = bench.play("--tags", "toolkit")
 
-    assert "found" in found
+    assert "found" in found, cut
     assert run.returncode != 0, cut
     assert again.rc == 0, again.text
     assert bench.ssh("dpkg --audit; dpkg-query -W -f '${Status}' nvidia-container-toolkit") == "hold ok installed"
