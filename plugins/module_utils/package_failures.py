@@ -172,6 +172,24 @@ FAILURES = (
         ),
     ),
     Failure(
+        "not-signed-by-arch",
+        r"key \"(?P<key>[0-9A-F]{8,40})\" (?:is unknown|could not be \S+)|required key missing from keyring|"
+        r"missing required signature|signature is (?:invalid|unknown trust|marginal trust)",
+        lambda match, context: (
+            f"the signature of a package is refused ({match.group(0).strip()}): nothing was installed. pacman trusts "
+            "the keys of its keyring alone. That may be old: pacman -Sy archlinux-keyring, then run again. If it is "
+            "not, the mirror may be tampered with: use another in /etc/pacman.d/mirrorlist"
+        ),
+    ),
+    Failure(
+        "no-key-given",
+        r"You have enabled checking of packages via GPG keys\.(?:.|\n)*?^Problem repository: (?P<repository>\S+)",
+        lambda match, context: (
+            f"the repository {match.group('repository')} in /etc/yum.repos.d demands signatures and names no key, and "
+            "rpm trusts none yet, so dnf does nothing at all. Give it its `gpgkey`, or disable it (`enabled=0`)"
+        ),
+    ),
+    Failure(
         "changed-on-the-way",
         rf"(?:Failed to fetch {URL}[^\n]*?\s+)?(?P<what>Hash Sum mismatch|File has unexpected size[^\n]*|"
         r"Writing more data than expected[^\n]*|File is (?:smaller|larger) than expected[^\n]*|"
@@ -201,12 +219,26 @@ FAILURES = (
     Failure(
         "unreachable",
         rf"Failed to fetch {URL}\s+(?P<what>[^\n]*)|"
+        r"failed retrieving file '(?P<file>[^']*)' from (?P<host>\S+) : (?P<what0>[^\n]*)|"
         r"(?P<what2>Could not resolve '?[^\s']+'?|Temporary failure resolving '[^']*'|"
         r"Could not connect to [^\n]*|Cannot initiate the connection[^\n]*|Connection (?:failed|timed out)[^\n]*|"
         r"Curl error \(\d+\): [^\n]*|Could not resolve host: \S+|Cannot download [^\n]*|"
         r"Failed to download metadata for repo '[^']*'[^\n]*|failed to synchronize all databases[^\n]*)",
         lambda match, context: (
-            f"{_url(match, context)} cannot be read: {_said(match)}. Nothing was installed; {context.elsewhere}"
+            f"{_source(match, context)} cannot be read: {_said(match)}. Nothing was installed; {context.elsewhere}"
+        ),
+    ),
+    Failure(
+        "excluded",
+        r"All matches were filtered out by (?P<what>exclude|modular) filtering for argument: (?P<name>\S+)",
+        lambda match, context: (
+            f"{match.group('name')} is there, but hidden from dnf by "
+            + (
+                "another module stream that is enabled (dnf module list --enabled)"
+                if match.group("what") == "modular"
+                else f"an exclude or a version lock ({HELD['dnf']})"
+            )
+            + ". Nothing was installed. Lift that, or want a version that it lets through"
         ),
     ),
     Failure(
@@ -270,6 +302,10 @@ def _where(match: re.Match[str], context: Context) -> str:
         if groups.get(name):
             return str(groups[name]).rstrip(".,:")
     return context.url
+
+
+def _source(match: re.Match[str], context: Context) -> str:
+    return _where(match, context).rstrip(",") if match.groupdict().get("host") else _url(match, context)
 
 
 def _code(match: re.Match[str]) -> str:
