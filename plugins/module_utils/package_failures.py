@@ -149,6 +149,17 @@ FAILURES = (
         ),
     ),
     Failure(
+        "not-signed-by-arch",
+        r"key \"(?P<key>[0-9A-F]{8,40})\" (?:is unknown|could not be \S+)|required key missing from keyring|"
+        r"failed retrieving file '[^']*\.sig' from \S+ : The requested URL returned error: 40[0-9]|"
+        r"missing required signature|signature from [^\n]* is (?:invalid|unknown trust|marginal trust)",
+        lambda match, context: (
+            f"a package is not signed as it must be ({match.group(0).strip()}): nothing was installed. pacman trusts "
+            "the keys of its keyring alone. That may be old: pacman -Sy archlinux-keyring, then run again. If it is "
+            "not, the mirror may be tampered with: use another in /etc/pacman.d/mirrorlist"
+        ),
+    ),
+    Failure(
         "key-missing",
         r"(?:NO_PUBKEY|MISSING_KEY|public key is not available[^\n]*) *(?P<key>[0-9A-F]{16,40})",
         lambda match, context: (
@@ -163,22 +174,11 @@ FAILURES = (
         r"Policy rejected [^\n]*|weak (?:security information|algorithm)[^\n]*|"
         r"Sub-process /usr/bin/sqv returned an error[^\n]*|"
         r"GPG (?:check FAILED|key retrieval failed|Keys are configured)[^\n]*|"
-        r"Public key for \S+ is not installed[^\n]*|repomd\.xml GPG signature verification error[^\n]*|"
-        r"signature from [^\n]* is (?:invalid|unknown trust|marginal trust)",
+        r"Public key for \S+ is not installed[^\n]*|repomd\.xml GPG signature verification error[^\n]*",
         lambda match, context: (
             f"the signature of {context.url or 'the repository'} is refused ({match.group(0).strip()}): nothing from "
             "it is installed. The mirror may be tampered with or out of step with upstream; compare its key with "
             f"upstream's, or set `{context.url_variable or 'the repository url'}` to another mirror"
-        ),
-    ),
-    Failure(
-        "not-signed-by-arch",
-        r"key \"(?P<key>[0-9A-F]{8,40})\" (?:is unknown|could not be \S+)|required key missing from keyring|"
-        r"missing required signature|signature is (?:invalid|unknown trust|marginal trust)",
-        lambda match, context: (
-            f"the signature of a package is refused ({match.group(0).strip()}): nothing was installed. pacman trusts "
-            "the keys of its keyring alone. That may be old: pacman -Sy archlinux-keyring, then run again. If it is "
-            "not, the mirror may be tampered with: use another in /etc/pacman.d/mirrorlist"
         ),
     ),
     Failure(

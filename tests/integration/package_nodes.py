@@ -130,25 +130,26 @@ class Node:
                         found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
-    def pid_inside(self, pid: int) -> str:
-        """What the node itself calls a process."""
-        status = Path(f"/proc/{pid}/status").read_text()
-        return next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1]
+    def cut_power(self, who: str, when: Callable[[], bool], seconds: float = 120) -> bool:
+        """Kill all that runs here, as a power cut would, once it is time: first the command that is in the midst of it.
 
-    def cut_power(self, when: Callable[[], bool], seconds: float = 60) -> bool:
-        """Kill all that runs here, as a power cut would, once it is time; whether that time came."""
+        Whether that time came.
+        """
+        found: list[int] = []
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
-            if when():
-                for pid in self.processes():
+            if not found or not os.path.isdir(f"/proc/{found[0]}"):
+                found = [pid for pid, command in self.processes().items() if who in command]
+            elif when():
+                for pid in (*found, *self.processes()):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 return True
             time.sleep(0.002)
         return False
 
-    def cut_down(self, when: Callable[[], bool], **params: object) -> None:
-        """The module runs until it is time, and then the power goes."""
+    def cut_down(self, who: str, when: Callable[[], bool], **params: object) -> None:
+        """The module runs until what it has started is there, and then the power goes."""
         ended: list[object] = []
 
         def run() -> None:
@@ -157,13 +158,10 @@ class Node:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        killed = self.cut_power(when)
+        killed = self.cut_power(who, when)
         thread.join(60)
         assert killed, ended
         assert not ended, ended
-
-    def runs(self, words: str) -> bool:
-        return any(words in command for command in self.processes().values())
 
     def files(self, *folders: str) -> dict[str, str]:
         """What is there, by its digest."""
