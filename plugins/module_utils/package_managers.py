@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -646,7 +647,9 @@ class Dnf(Manager):
             import sqlite3
 
             with contextlib.closing(sqlite3.connect(f"file:{self.host.path(self.history)}?mode=ro", uri=True)) as file:
-                rows = file.execute("SELECT count(*) FROM trans WHERE dt_begin >= ? AND dt_end IS NULL", (int(began),))
+                rows = file.execute(
+                    "SELECT count(*) FROM trans WHERE dt_begin >= ? AND coalesce(dt_end, 0) = 0", (int(began),)
+                )
                 return rows.fetchone()[0] == 0
         except Exception:  # no history, none of dnf 4, or a Python without sqlite: then it is looked at again
             return False
@@ -847,9 +850,12 @@ class Pacman(Manager):
     history = "/var/log/pacman.log"
 
     def unfinished(self) -> list[str]:
-        """pacman takes its lock away when it ends, and leaves it where it is killed."""
+        """pacman takes its lock away when it ends, and leaves it where it is killed; and its log then tells no end."""
         names, _began = journalled()
-        return names if names and self.host.exists(self.database_lock) and not opener_of(self.database_lock) else []
+        locked = self.host.exists(self.database_lock)
+        if not names or (locked and opener_of(self.database_lock)):
+            return []
+        return names if locked or cut_short(self.host.text(self.history) or "") is not None else []
 
     def repair(self) -> None:
         """Take the lock away. Where packages were being changed, install them again, over the files that lie there.
@@ -859,9 +865,15 @@ class Pacman(Manager):
         names = self.unfinished()
         remove(self.database_lock)
         begun = cut_short(self.host.text(self.history) or "")
-        if begun is not None:
-            with self._lifted() as options:
-                self._pacman(*options, "-S", "--overwrite", "*", *dict.fromkeys([*names, *begun]))
+        if begun is None:
+            return
+        # pacman refuses all while a package that it was unpacking has no description yet.
+        for entry in self.host.glob("/var/lib/pacman/local/*-*-*"):
+            if self.host.is_dir(entry) and not self.host.exists(f"{entry}/desc"):
+                begun.append(os.path.basename(entry).rsplit("-", 2)[0])
+                shutil.rmtree(self.host.path(entry))
+        with self._lifted() as options:
+            self._pacman(*options, "-S", "--overwrite", "*", *dict.fromkeys([*names, *begun]))
 
     def holder(self) -> tuple[str, str] | None:
         if not self.host.exists(self.database_lock) or self.unfinished():

@@ -329,13 +329,13 @@ def journal(monkeypatch, tmp_path, *packages):
     monkeypatch.setattr(package_managers, "JOURNAL", str(path))
 
 
-@pytest.mark.parametrize(("ended", "unfinished"), [("1795294740", []), ("NULL", ["runc"])])
+@pytest.mark.parametrize(("ended", "unfinished"), [("1795294740", []), ("0", ["runc"])])
 def test_dnf_4_knows_whether_it_came_to_its_end(machine, monkeypatch, tmp_path, ended, unfinished):
     journal(monkeypatch, tmp_path, "runc")
     machine.write("/var/lib/dnf/history.sqlite", "")
     with contextlib.closing(sqlite3.connect(machine.path("/var/lib/dnf/history.sqlite"))) as history:
         history.execute("CREATE TABLE trans (dt_begin INTEGER NOT NULL, dt_end INTEGER)")
-        history.execute(f"INSERT INTO trans VALUES (1700000000, NULL), (1795294735, {ended})")
+        history.execute(f"INSERT INTO trans VALUES (1700000000, 0), (1795294735, {ended})")
         history.commit()
 
     assert Dnf(machine, Request("x")).unfinished() == unfinished
