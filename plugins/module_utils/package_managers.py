@@ -703,6 +703,8 @@ class Dnf(Manager):
 
     def _versions(self, names: Iterable[str]) -> dict[str, list[str]]:
         """What can be had, by what dnf has read of the repositories already; nothing where it has read none."""
+        if not self.host.glob("/var/cache/dnf/*/repodata") and not self.host.glob("/var/cache/libdnf5/*/repodata"):
+            return {}  # to ask would make a cache where there is none
         program = "dnf" if self.host.which("dnf") else "yum"
         excludes = f"--setopt=disable_excludes={self.request.repository.name if self.request.repository else ''}"
         answer = self.host.run(
