@@ -35,8 +35,10 @@ mount -t tmpfs tmpfs "$ROOT/run"
 mount -t tmpfs tmpfs "$ROOT/tmp"
 mkdir -p "$ROOT$CHECKOUT"
 mount --bind "$CHECKOUT" "$ROOT$CHECKOUT"
-exec chroot "$ROOT" /bin/sh -c "trap '' CHLD; exec /bin/sleep infinity"
+exec chroot "$ROOT" "$PYTHON" -c "$INIT"
 """
+# The first process of a node. As any init it lets no child that has ended linger: dnf takes such a one for alive.
+INIT = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); [signal.pause() for _ in iter(int, 1)]"
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
@@ -69,6 +71,8 @@ class Node:
             "WORK": str(folder / "work"),
             "ROOT": str(folder / "root"),
             "CHECKOUT": str(CHECKOUT),
+            "PYTHON": sys.executable,
+            "INIT": INIT,
         }
         argv = ["unshare", "-mp", "--propagation", "private", "--fork", "--kill-child", "sh", "-c", BEGIN]
         self.process = subprocess.Popen(argv, env=environment)
@@ -79,7 +83,10 @@ class Node:
         for _attempt in range(3000):
             for child in children.read_text().split():
                 with contextlib.suppress(OSError):
-                    if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"/bin/sleep"):
+                    if (
+                        Path(f"/proc/{child}/cmdline").read_bytes().rstrip(b"\0").endswith(INIT.encode())
+                        and os.readlink(f"/proc/{child}/root") != "/"
+                    ):
                         return int(child)
             assert self.process.poll() is None, "the node ended before it began"
             time.sleep(0.02)
