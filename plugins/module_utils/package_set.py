@@ -295,6 +295,10 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
     must_repair = (broken or manager.interrupted()) and (
         plan.transacts or plan.hold or plan.release or any(package.name in ours for package in broken)
     )
+    unfinished = manager.unfinished()
+    must_repair = must_repair or bool(
+        unfinished and (plan.transacts or plan.hold or plan.release or ours.intersection(unfinished))
+    )
     if must_repair and journal() is None:
         raise PackageError(_broken(manager, broken))
     if broken and not must_repair:
@@ -355,6 +359,9 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
         raise
     outcome.reboot_hint = reboot_hint(manager.host)
     _tell(plan, files, aside, installed, after, outcome)
+    if must_repair:
+        again = [name for name in unfinished if name in installed and name not in outcome.reinstalled]
+        outcome.reinstalled += [name for name in again if name not in outcome.installed]
     return outcome
 
 

@@ -75,6 +75,8 @@ def parse_dpkg_status(*texts: str) -> dict[str, Package]:
     return found
 
 
+# What rpm calls a key that it trusts.
+RPM_KEY = "gpg-pubkey"
 RPM_FORMAT = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\n"
 
 
@@ -82,6 +84,7 @@ def parse_rpm(text: str) -> dict[str, Package]:
     """``rpm -qa --qf RPM_FORMAT``. Of several versions of one package (kernels) the newest counts.
 
     Kernels and what belongs to them are also named ``name-version``, since the running one need not be the newest.
+    Keys, which rpm keeps as packages of one name, are named so alone.
     """
     found: dict[str, Package] = {}
     for line in text.splitlines():
@@ -89,8 +92,10 @@ def parse_rpm(text: str) -> dict[str, Package]:
         if len(fields) != 3:
             continue  # "package x is not installed"
         name, version, architecture = fields
-        if name.startswith("kernel"):
+        if name.startswith("kernel") or name == RPM_KEY:
             found[f"{name}-{version}"] = Package(name, version, architecture=architecture)
+        if name == RPM_KEY:
+            continue
         if name not in found or compare_rpm(version, found[name].version) > 0:
             found[name] = Package(name, version, architecture=architecture)
     return found
