@@ -488,6 +488,12 @@ class Apt(Manager):
         )
         if not answer.ok:
             raise self.fail(answer)
+        # what it was killed in the middle of unpacking has nothing to configure yet
+        half = [one.name for one in self.installed().values() if one.damaged or one.state == "half-installed"]
+        if half:
+            answer = self._get("--reinstall", "install", *half, killable=False)
+            if not answer.ok:
+                raise self.fail(answer)
 
     def _versions(self, steps: Sequence[Step]) -> dict[str, list[str]]:
         names = [step.name for step in steps]

@@ -293,7 +293,11 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
     broken = [package for package in installed.values() if package.broken]
     ours = {item.name for item in request.wanted}
     must_repair = (broken or manager.interrupted()) and (
-        plan.transacts or plan.hold or plan.release or any(package.name in ours for package in broken)
+        plan.transacts
+        or plan.hold
+        or plan.release
+        or any(package.name in ours for package in broken)
+        or journal() is not None  # it may be what those need that was half-way there
     )
     unfinished = manager.unfinished()
     must_repair = must_repair or bool(
