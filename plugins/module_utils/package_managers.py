@@ -55,6 +55,7 @@ from .packages import (
     parse_rpm,
     parse_versionlock,
     preferences,
+    rpm_packages,
     yum_repo,
 )
 
@@ -250,9 +251,17 @@ class Manager:
     def release(self, names: Sequence[str]) -> None:
         """The inverse of ``hold``."""
 
+    def versions(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """What can be had of each, the newest first, as far as that is known without changing anything."""
+        return {}
+
     def predict(self, plan: Plan) -> dict[str, str]:
         """The versions that the plan would install, as far as they are known without changing anything."""
-        return {}
+        steps = [*plan.install, *plan.reinstall]
+        known = self.versions(step.name for step in steps) if steps else {}
+        return {
+            step.name: newest(known.get(step.name, []), step.version, self.compare) or step.version for step in steps
+        }
 
     # Running
 
@@ -360,26 +369,24 @@ def close_journal() -> None:
         os.rmdir(os.path.dirname(JOURNAL))
 
 
-def journal() -> str | None:
-    """What the transaction that was interrupted was for; None where none of ours was."""
+@dataclass(frozen=True)
+class Journal:
+    """A transaction of ours that was interrupted: its packages, and when it began, in seconds since the epoch."""
+
+    packages: tuple[str, ...] = ()
+    started: float = 0
+
+
+def journal() -> Journal | None:
+    """The transaction that was interrupted; None where none of ours was. One that cannot be read names no package."""
     try:
         with open(JOURNAL, encoding="utf-8") as file:
             told = json.load(file)
+        return Journal(tuple(str(name) for name in told["packages"]), float(told["started"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
-        return "an earlier run"
-    return str(told.get("name") or "an earlier run") if isinstance(told, dict) else "an earlier run"
-
-
-def journalled() -> tuple[list[str], float]:
-    """The packages of the transaction that was interrupted, and when it began; none where none of ours was."""
-    try:
-        with open(JOURNAL, encoding="utf-8") as file:
-            told = json.load(file)
-        return [str(name) for name in told["packages"]], float(told["started"])
     except (OSError, ValueError, KeyError, TypeError):
-        return [], 0
+        return Journal()
 
 
 # --- apt ---------------------------------------------------------------------------------------------------------
@@ -489,14 +496,13 @@ class Apt(Manager):
         if not answer.ok:
             raise self.fail(answer)
         # what it was killed in the middle of unpacking has nothing to configure yet
-        half = [one.name for one in self.installed().values() if one.damaged or one.state == "half-installed"]
+        half = [one.name for one in self.installed().values() if one.half_unpacked]
         if half:
             answer = self._get("--reinstall", "install", *half, killable=False)
             if not answer.ok:
                 raise self.fail(answer)
 
-    def _versions(self, steps: Sequence[Step]) -> dict[str, list[str]]:
-        names = [step.name for step in steps]
+    def versions(self, names: Iterable[str]) -> dict[str, list[str]]:
         return parse_madison(self.host.run("apt-cache", "madison", *names, timeout_seconds=60).out)
 
     def _specs(self, steps: Sequence[Step], resolve: bool) -> list[str]:
@@ -506,7 +512,7 @@ class Apt(Manager):
         (``resolve``) those are left to it.
         """
         asked = [step for step in steps if step.version and (resolve or not re.fullmatch(r"[^*?[]+\*", step.version))]
-        known = self._versions(asked) if asked else {}
+        known = self.versions(step.name for step in asked) if asked else {}
         specs = []
         for step in steps:
             if step not in asked:
@@ -549,7 +555,7 @@ class Apt(Manager):
             and any(fnmatchcase(name, pattern) for pattern in pin.packages)
             and not matches(package.version, pin.version)
         ]
-        known = self._versions(steps) if steps else {}
+        known = self.versions(step.name for step in steps) if steps else {}
         return [step for step in steps if newest(known.get(step.name, []), step.version, compare_debian)]
 
     def _transact(
@@ -602,13 +608,6 @@ class Apt(Manager):
                 f"{self.request.name}: apt-mark {order} {' '.join(names)}: {last_words(answer.err or answer.out)}"
             )
 
-    def predict(self, plan: Plan) -> dict[str, str]:
-        steps = [*plan.install, *plan.reinstall]
-        known = self._versions(steps) if steps else {}
-        return {
-            step.name: newest(known.get(step.name, []), step.version, compare_debian) or step.version for step in steps
-        }
-
 
 class Unavailable(Exception):
     """No repository has a package at the version wanted."""
@@ -643,9 +642,13 @@ class Dnf(Manager):
     versionlock = "/etc/dnf/plugins/versionlock.list"
     history = "/var/lib/dnf/history.sqlite"
 
+    @property
+    def program(self) -> str:
+        return "dnf" if self.host.which("dnf") else "yum"
+
     def unfinished(self) -> list[str]:
-        names, began = journalled()
-        return [] if not names or self._ended(began) else names
+        left = journal()
+        return list(left.packages) if left and left.packages and not self._ended(left.started) else []
 
     def _ended(self, began: float) -> bool:
         """Whether dnf 4 itself says that it came to the end of all that was begun since, or that nothing was."""
@@ -665,9 +668,11 @@ class Dnf(Manager):
         there = self.installed()
         names = [name for name in self.unfinished() if name in there]
         answer = self.host.run("rpm", "-q", "--qf", RPM_FORMAT, *names, timeout_seconds=120) if names else None
-        fields = [line.split("\t") for line in answer.out.splitlines()] if answer else []
-        older = [f"{name}-{version}" for name, version, _architecture in (line for line in fields if len(line) == 3)
-                 if not name.startswith("kernel") and name in there and version != there[name].version]  # fmt: skip
+        older = [
+            f"{one.name}-{one.version}"
+            for one in rpm_packages(answer.out if answer else "")
+            if not one.name.startswith("kernel") and one.name in there and one.version != there[one.name].version
+        ]
         if older:
             self._erase(older)
         if names:
@@ -707,14 +712,13 @@ class Dnf(Manager):
             options.append(f"--setopt={repository.name}.skip_if_unavailable=False")
         return options
 
-    def _versions(self, names: Iterable[str]) -> dict[str, list[str]]:
+    def versions(self, names: Iterable[str]) -> dict[str, list[str]]:
         """What can be had, by what dnf has read of the repositories already; nothing where it has read none."""
         if not self.host.glob("/var/cache/dnf/*/repodata") and not self.host.glob("/var/cache/libdnf5/*/repodata"):
             return {}  # to ask would make a cache where there is none
-        program = "dnf" if self.host.which("dnf") else "yum"
         excludes = f"--setopt=disable_excludes={self.request.repository.name if self.request.repository else ''}"
         answer = self.host.run(
-            program, "-q", "-C", excludes, "repoquery", "--available", "--queryformat", "%{name} %{evr}\n", *names,
+            self.program, "-q", "-C", excludes, "repoquery", "--available", "--queryformat", "%{name} %{evr}\n", *names,
             timeout_seconds=120,
         )  # fmt: skip
         found: dict[str, list[str]] = {}
@@ -724,17 +728,9 @@ class Dnf(Manager):
                 found.setdefault(name, []).append(version)
         return {name: sorted(set(there), key=cmp_to_key(compare_rpm), reverse=True) for name, there in found.items()}
 
-    def predict(self, plan: Plan) -> dict[str, str]:
-        steps = [*plan.install, *plan.reinstall]
-        known = self._versions(step.name for step in steps) if steps else {}
-        return {
-            step.name: newest(known.get(step.name, []), step.version, compare_rpm) or step.version for step in steps
-        }
-
     def _dnf(self, *argv: str, killable: bool, limit: float | None = None) -> Completed:
-        program = "dnf" if self.host.which("dnf") else "yum"
         seconds = self.request.timeout_seconds if limit is None else min(limit, self.request.timeout_seconds)
-        return self.logged(program, *self._options(), *argv, timeout_seconds=seconds, killable=killable)
+        return self.logged(self.program, *self._options(), *argv, timeout_seconds=seconds, killable=killable)
 
     def refresh(self) -> None:
         repository = self.request.repository
@@ -819,7 +815,7 @@ class Dnf(Manager):
             return
         found = recognise(answer.out)
         if found is not None and found[0].id == "no-such-package":
-            known = self._versions(step.name for step in steps)
+            known = self.versions(step.name for step in steps)
             for step in steps:
                 if step.version and newest(known.get(step.name, []), step.version, compare_rpm) is None:
                     raise PackageError(f"{self.request.name}: {Unavailable(step, known.get(step.name, []))}")
@@ -859,11 +855,11 @@ class Pacman(Manager):
 
     def unfinished(self) -> list[str]:
         """pacman takes its lock away when it ends, and leaves it where it is killed; and its log then tells no end."""
-        names, _began = journalled()
+        left = journal()
         locked = self.host.exists(self.database_lock)
-        if not names or (locked and opener_of(self.database_lock)):
+        if not left or (locked and opener_of(self.database_lock)):
             return []
-        return names if locked or cut_short(self.host.text(self.history) or "") is not None else []
+        return list(left.packages) if locked or cut_short(self.host.text(self.history) or "") is not None else []
 
     def repair(self) -> None:
         """Take the lock away. Where packages were being changed, install them again, over the files that lie there.
