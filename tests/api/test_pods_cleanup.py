@@ -1,0 +1,301 @@
+# Copyright (c) 2026 The gpunode.ready maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Failed pods on a real API server: thousands beside running ones, killed half-way, refused, raced, foretold."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from ansible_collections.gpunode.ready.plugins.module_utils.cluster.client import Client, find_endpoint
+from ansible_collections.gpunode.ready.plugins.module_utils.cluster.pods_cleanup import Cleanup, Wanted
+from ansible_run import module, run
+from control_plane import free_ports, kubeconfig_text
+from inhabitants import RUNNING, Cluster, shares
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = "ansible_collections.gpunode.ready.plugins.module_utils.cluster"
+FAILED, ALIVE, SPACES = 2000, 200, ("team-1", "team-2", "team-3", "team-4")
+DEPLOYMENT = {"labels": {"pod-template-hash": "7d4b9c6f5"}}
+
+
+def fail(cluster, name, namespace="default", why="Evicted", **metadata):
+    """A pod that failed; with labels of a Deployment, one whose name was made up."""
+    more = {"generateName": f"{name}-"} if "labels" in metadata else {}
+    status = {"phase": "Failed", "reason": why, "message": "The node was low on resource: ephemeral-storage."}
+    return cluster.pod(name, namespace, node="gpu-1", status=status, **more, **metadata)
+
+
+def alive(cluster, name, namespace="default", **metadata):
+    return cluster.pod(name, namespace, node="gpu-1", status={"phase": "Running", **RUNNING}, **metadata)
+
+
+def names(cluster, selector="status.phase=Failed"):
+    return sorted(item["metadata"]["name"] for item in cluster.client.list("/api/v1/pods", fieldSelector=selector))
+
+
+def versions(cluster):
+    """The running pods, as they are to the last change."""
+    running = cluster.client.list("/api/v1/pods", fieldSelector="status.phase=Running")
+    return {item["metadata"]["uid"]: item["metadata"]["resourceVersion"] for item in running}
+
+
+def ask(plane, tmp_path, *more, user="admin", **arguments):
+    return module(tmp_path, "pods_cleanup", {"kubeconfig": str(plane.kubeconfig(user)), **arguments}, *more)
+
+
+def clean(plane, connect=None, now=None, **wanted):
+    where = find_endpoint(str(plane.kubeconfig()))
+    return Cleanup(connect or (lambda: Client(where)), Wanted(**wanted)).run(now)
+
+
+# ---------------------------------------------------------------- many
+
+
+def fill(plane, cluster):
+    for space in SPACES:
+        cluster.namespace(space)
+
+    def make(numbers):
+        mine = Cluster(plane.kubeconfig())
+        for number in numbers:
+            space = SPACES[number % len(SPACES)]
+            if number < ALIVE:
+                alive(mine, f"alive-{number:04}", space, generateName="alive-", **DEPLOYMENT)
+            else:
+                fail(mine, f"dead-{number:04}", space, **DEPLOYMENT)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, shares(range(ALIVE + FAILED), 8)))
+
+
+def test_thousands_go_in_a_few_calls_killed_half_way_or_not_and_no_running_pod_with_them(cluster, plane, tmp_path):
+    fill(plane, cluster)
+    running = versions(cluster)
+    code = (
+        f"import sys; sys.path.insert(0, sys.argv[2]); from {CORE} import client, pods_cleanup as it;"
+        "where = client.find_endpoint(sys.argv[1]);"
+        "it.Cleanup(lambda: client.Client(where, 60, 60), it.Wanted()).run()"
+    )
+
+    foretold = ask(plane, tmp_path, "--check")
+    untouched = len(names(cluster))
+    killed = subprocess.Popen([sys.executable, "-c", code, plane.kubeconfig(), ROOT / "collections"])
+    try:
+        until = time.monotonic() + 120
+        while len(names(cluster)) == FAILED and killed.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+    finally:
+        killed.kill()
+        killed.wait()
+    half = len(names(cluster))
+    completed = ask(plane, tmp_path)
+    again = ask(plane, tmp_path)
+
+    assert (foretold["total"], untouched) == (FAILED, FAILED)
+    assert 0 < half < FAILED
+    assert 0 < completed["total"] <= half
+    assert completed["requests"] < 60
+    assert (names(cluster), again["changed"], again["total"]) == ([], False, 0)
+    assert len(running) == ALIVE
+    assert versions(cluster) == running
+
+
+# ---------------------------------------------------------------- which
+
+
+def test_only_the_namespaces_and_reasons_that_are_named(cluster, plane, tmp_path):
+    for space in ("one", "two", "three"):
+        cluster.namespace(space)
+        fail(cluster, f"evicted-{space}", space)
+        fail(cluster, f"error-{space}", space, why="Error")
+
+    wanted = {"namespaces": ["one", "two"], "exclude_namespaces": ["three"], "reasons": ["Evicted"]}
+    answer = ask(plane, tmp_path, **wanted)
+    left = names(cluster)
+    rest = ask(plane, tmp_path, exclude_namespaces=["two"])
+
+    assert [(item["namespace"], item["reason"], item["names"]) for item in answer["pods"]] == [
+        ("one", "Evicted", ["evicted-one"]),
+        ("two", "Evicted", ["evicted-two"]),
+    ]
+    assert answer["kept"] == {"other_reason": 2}
+    assert left == ["error-one", "error-three", "error-two", "evicted-three"]
+    assert (names(cluster), rest["kept"]) == (["error-two"], {"excluded": 1})
+
+
+def test_a_pod_that_failed_too_short_a_time_ago_stays(cluster, plane, tmp_path):
+    later = datetime.now(timezone.utc) + timedelta(hours=2)
+    fail(cluster, "old")
+    ended = {"exitCode": 1, "finishedAt": (later - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    state = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    status = {"containerStatuses": [{**state, "state": {"terminated": ended}}]}
+    fail(cluster, "young")
+    cluster.patch("/api/v1/namespaces/default/pods/young/status", {"status": status})
+
+    now = ask(plane, tmp_path, min_age_seconds=3600)
+    done = clean(plane, now=later, min_age_seconds=3600)
+
+    assert (now["total"], now["kept"]) == (0, {"too_young": 2})
+    assert (done.total, names(cluster)) == (1, ["young"])
+
+
+def test_a_pod_that_waits_for_a_finalizer_is_deleted_once(cluster, plane, tmp_path):
+    fail(cluster, "held", finalizers=["tests.invalid/held"])
+
+    first = ask(plane, tmp_path)
+    second = ask(plane, tmp_path)
+
+    assert (first["total"], first["changed"]) == (1, True)
+    assert (second["total"], second["changed"], second["kept"]) == (0, False, {"terminating": 1})
+
+
+# ---------------------------------------------------------------- foretold
+
+
+def test_check_mode_tells_in_a_diff_what_would_go_and_takes_nothing(cluster, plane, tmp_path):
+    fail(cluster, "a")
+    fail(cluster, "b", why="OutOfcpu")
+    alive(cluster, "c")
+    arguments = json.dumps({"kubeconfig": str(plane.kubeconfig())})
+    words = ("ansible", "here", "-m", "gpunode.ready.pods_cleanup", "-a", arguments, "--check", "--diff")
+
+    told = run(tmp_path, *words).stdout
+
+    assert "-default: Evicted: 1 pod, the oldest of 20" in told
+    assert "-default: OutOfcpu: 1 pod" in told
+    assert "-  b" in told
+    assert names(cluster) == ["a", "b"]
+
+
+def test_the_playbook_foretells_then_cleans_then_finds_nothing(cluster, plane, tmp_path):
+    fail(cluster, "a")
+    alive(cluster, "b")
+    variables = {"gpunode_cleanup_kubeconfig": str(plane.kubeconfig()), "ansible_become": False}
+    words = ("ansible-playbook", "gpunode.ready.cleanup", "-e", json.dumps(variables))
+    groups = {"gpu_nodes": {"hosts": {"here": {}}}}
+
+    foretold, done, again = (run(tmp_path, *words, *more, groups=groups) for more in (["--check"], [], []))
+
+    assert "1 failed pod would go" in foretold.stdout, foretold.stdout + foretold.stderr
+    assert "1 failed pod has gone" in done.stdout, done.stdout + done.stderr
+    assert "changed=1" in done.stdout
+    assert "changed=0" in again.stdout, again.stdout + again.stderr
+    assert names(cluster, "") == ["b"]
+
+
+# ---------------------------------------------------------------- changed meanwhile
+
+
+class Meddled(Client):
+    """Just before the first delete, somebody else is quicker."""
+
+    def __init__(self, where, meddle):
+        super().__init__(where)
+        self.meddle = meddle
+
+    def call(self, method, path, *more, **words):
+        if method == "DELETE" and self.meddle:
+            self.meddle, meddle = None, self.meddle
+            meddle()
+        return super().call(method, path, *more, **words)
+
+
+def replaced(cluster):
+    cluster.client.call("DELETE", "/api/v1/namespaces/default/pods/web-0")
+    alive(cluster, "web-0")
+
+
+def annotated(cluster):
+    cluster.patch("/api/v1/namespaces/default/pods/web-0", {"metadata": {"annotations": {"keep": "it"}}})
+
+
+@pytest.mark.parametrize("meddle", [replaced, annotated], ids=["a running pod of that name", "another version of it"])
+def test_a_pod_that_is_no_longer_the_one_seen_is_not_deleted(cluster, plane, meddle):
+    fail(cluster, "web-0")
+    where = find_endpoint(str(plane.kubeconfig()))
+
+    done = clean(plane, lambda: Meddled(where, lambda: meddle(cluster)))
+
+    assert (done.total, dict(done.kept)) == (0, {"changed": 1})
+    assert names(cluster, "") == ["web-0"]
+
+
+# ---------------------------------------------------------------- refused
+
+
+def allow(cluster, user, *verbs):
+    """The verbs on pods of the namespace `default`, for one of the plane's users."""
+    group = "rbac.authorization.k8s.io"
+    base = f"/apis/{group}/v1/namespaces/default"
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": list(verbs)}]
+    cluster.put(f"{base}/roles", {"metadata": {"name": "tests"}, "rules": rules})
+    subject = {"kind": "User", "name": user, "apiGroup": group}
+    reference = {"kind": "Role", "name": "tests", "apiGroup": group}
+    cluster.put(f"{base}/rolebindings", {"metadata": {"name": "tests"}, "subjects": [subject], "roleRef": reference})
+
+
+def test_who_may_not_list_is_told_what_it_takes(cluster, plane, tmp_path):
+    answer = ask(plane, tmp_path, user="nobody")
+
+    assert 'User "nobody" cannot list resource "pods"' in answer["msg"]
+    assert "need list, delete and deletecollection on pods" in answer["msg"]
+
+
+@pytest.mark.parametrize("mode", [["--check"], []], ids=["check", "real"])
+def test_who_may_not_delete_is_told_in_check_mode_too(cluster, plane, tmp_path, mode):
+    fail(cluster, "a")
+    allow(cluster, "nobody", "list")
+
+    answer = ask(plane, tmp_path, *mode, user="nobody", namespaces=["default"])
+
+    assert 'User "nobody" cannot delete resource "pods"' in answer["msg"]
+    assert names(cluster) == ["a"]
+
+
+def test_who_may_not_delete_collections_deletes_one_by_one(cluster, plane, tmp_path):
+    for number in range(25):
+        fail(cluster, f"dead-{number}", **DEPLOYMENT)
+    allow(cluster, "nobody", "list", "delete")
+
+    answer = ask(plane, tmp_path, user="nobody", namespaces=["default"])
+
+    assert (answer.get("total"), names(cluster)) == (25, []), answer
+    assert answer["requests"] > 25
+
+
+def test_a_namespace_that_is_not_there_is_named(cluster, plane, tmp_path):
+    fail(cluster, "a")
+
+    answer = ask(plane, tmp_path, namespaces=["default", "defualt"])
+
+    assert "namespaces: defualt: no such namespace" in answer["msg"]
+    assert names(cluster) == ["a"]
+
+
+def test_a_token_that_is_not_known_is_told_with_its_mend(cluster, plane, tmp_path):
+    kubeconfig = tmp_path / "expired"
+    kubeconfig.write_text(kubeconfig_text(plane.server, plane.authority, "expired-token"))
+
+    answer = module(tmp_path, "pods_cleanup", {"kubeconfig": str(kubeconfig)})
+
+    assert "401 Unauthorized" in answer["msg"]
+    assert "Renew the kubeconfig" in answer["msg"]
+    assert "expired-token" not in json.dumps(answer)
+
+
+def test_an_api_that_is_not_there_is_named(cluster, plane, tmp_path):
+    kubeconfig = tmp_path / "down"
+    server = f"https://127.0.0.1:{free_ports(1)[0]}"
+    kubeconfig.write_text(kubeconfig_text(server, plane.authority, "token"))
+
+    answer = module(tmp_path, "pods_cleanup", {"kubeconfig": str(kubeconfig), "patience_seconds": 1})
+
+    assert f"{server}: the connection is refused. Is the API server up" in answer["msg"]
