@@ -27,8 +27,8 @@ DEPLOYMENT = {"labels": {"pod-template-hash": "7d4b9c6f5"}}
 
 
 def fail(cluster, name, namespace="default", why="Evicted", **metadata):
-    """A pod that failed; with labels of a Deployment, one whose name was made up."""
-    more = {"generateName": f"{name}-"} if "labels" in metadata else {}
+    """A pod that failed; with labels of a Deployment, one whose last five letters the API made up."""
+    more = {"generateName": name[:-5]} if "labels" in metadata else {}
     status = {"phase": "Failed", "reason": why, "message": "The node was low on resource: ephemeral-storage."}
     return cluster.pod(name, namespace, node="gpu-1", status=status, **more, **metadata)
 
@@ -68,9 +68,9 @@ def fill(plane, cluster):
         for number in numbers:
             space = SPACES[number % len(SPACES)]
             if number < ALIVE:
-                alive(mine, f"alive-{number:04}", space, generateName="alive-", **DEPLOYMENT)
+                alive(mine, f"alive-{number:05}", space, generateName="alive-", **DEPLOYMENT)
             else:
-                fail(mine, f"dead-{number:04}", space, **DEPLOYMENT)
+                fail(mine, f"dead-{number:05}", space, **DEPLOYMENT)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(make, shares(range(ALIVE + FAILED), 8)))
@@ -262,7 +262,7 @@ def test_who_may_not_delete_is_told_in_check_mode_too(cluster, plane, tmp_path, 
 
 def test_who_may_not_delete_collections_deletes_one_by_one(cluster, plane, tmp_path):
     for number in range(25):
-        fail(cluster, f"dead-{number}", **DEPLOYMENT)
+        fail(cluster, f"dead-{number:05}", **DEPLOYMENT)
     allow(cluster, "nobody", "list", "delete")
 
     answer = ask(plane, tmp_path, user="nobody", namespaces=["default"])

@@ -39,6 +39,7 @@ COLLECT_FROM = 20  # fewer are as quick one by one
 THREADS = 4
 NAMES = 20  # names kept for telling, of each namespace and reason
 MIRROR = "kubernetes.io/config.mirror"
+RANDOM = re.compile(r"[a-z0-9]{5}\Z")  # what the API adds to a generateName
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 # Labels that only pods whose names end in random letters bear, the most common first.
@@ -142,16 +143,17 @@ def failed_pod(item: Mapping[str, Any]) -> Pod:
     """The few words that are kept of a pod of the API."""
     metadata = item["metadata"]
     labels = metadata.get("labels") or {}
-    stays = not str(metadata.get("generateName") or "")
+    prefix, name = str(metadata.get("generateName") or ""), str(metadata["name"])
+    generated = bool(prefix) and name.startswith(prefix) and bool(RANDOM.match(name[len(prefix) :]))
     family = next((it for it in FAMILIES if all(key in labels for key in it.split(","))), "")
     return Pod(
         namespace=metadata.get("namespace") or "default",
-        name=metadata["name"],
+        name=name,
         uid=metadata.get("uid") or "",
         version=metadata.get("resourceVersion") or "",
         reason=reason(item),
         failed=failed_at(item),
-        family="" if stays else family,
+        family=family if generated else "",
     )
 
 
@@ -332,19 +334,20 @@ class Cleanup:
             yield partial(self._one_by_one, single[start : start + ALONE])
 
     def _collection(self, namespace: str, family: str, members: Sequence[Pod]) -> None:
-        query = {"fieldSelector": FAILED, "labelSelector": family, "limit": BATCH}
+        selector = {"fieldSelector": FAILED, "labelSelector": family}
         seen: set[str] = set()
         for _round in range(len(members) // BATCH + 2):  # those that fail from now on are the next run's
             if self._stop.is_set():
                 return
             try:
-                answer = self.client.call("DELETE", _pods(namespace), _options(), query)
+                answer = self.client.call("DELETE", _pods(namespace), _options(), {**selector, "limit": BATCH})
             except ApiError as error:
-                if error.status != 403:
-                    self._stop.set()
-                    raise
-                self._one_by_one([pod for pod in members if pod.uid not in seen])  # may delete, but no collection
-                return
+                if error.status == 403:  # it may delete pods, but no collection of them
+                    break
+                if error.status == 409:  # one of them was changed in that moment
+                    continue
+                self._stop.set()
+                raise
             except Exception:
                 self._stop.set()
                 raise
@@ -354,7 +357,27 @@ class Cleanup:
                     self.done.add(pod)
             seen.update(pod.uid for pod in gone)
             if not gone or not (answer.get("metadata") or {}).get("continue"):
-                return
+                break
+        rest = [pod for pod in members if pod.uid not in seen]
+        if rest:
+            self._settle(namespace, selector, rest)
+
+    def _settle(self, namespace: str, selector: Mapping[str, str], rest: Sequence[Pod]) -> None:
+        """What no answer named: gone by a call whose answer was lost, or still there, and then taken one by one."""
+        try:
+            there = {
+                item["metadata"].get("uid")
+                for page in self.client.pages(_pods(namespace), PAGE, **selector)
+                for item in page
+            }
+        except Exception:
+            self._stop.set()
+            raise
+        with self._lock:
+            for pod in rest:
+                if pod.uid not in there:
+                    self.done.add(pod)
+        self._one_by_one([pod for pod in rest if pod.uid in there])
 
     def _one_by_one(self, pods: Sequence[Pod]) -> None:
         for pod in pods:
