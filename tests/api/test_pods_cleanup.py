@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,9 +16,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.client import Client, find_endpoint
-from ansible_collections.gpunode.ready.plugins.module_utils.cluster.pods_cleanup import Cleanup, Wanted
+from ansible_collections.gpunode.ready.plugins.module_utils.cluster.pods_cleanup import Cleanup, CleanupError, Wanted
 from ansible_run import module, run
-from control_plane import free_ports, kubeconfig_text
+from control_plane import free_ports
 from inhabitants import RUNNING, Cluster, shares
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,13 +48,9 @@ def versions(cluster):
     return {item["metadata"]["uid"]: item["metadata"]["resourceVersion"] for item in running}
 
 
-def ask(plane, tmp_path, *more, user="admin", **arguments):
-    return module(tmp_path, "pods_cleanup", {"kubeconfig": str(plane.kubeconfig(user)), **arguments}, *more)
-
-
-def clean(plane, connect=None, now=None, **wanted):
-    where = find_endpoint(str(plane.kubeconfig()))
-    return Cleanup(connect or (lambda: Client(where)), Wanted(**wanted)).run(now)
+def clean(plane, dry_run=False, user="admin", connect=None, now=None, **wanted):
+    where = find_endpoint(str(plane.kubeconfig(user)))
+    return Cleanup(connect or (lambda: Client(where, 60)), Wanted(**wanted), dry_run).run(now)
 
 
 # ---------------------------------------------------------------- many
@@ -76,7 +73,7 @@ def fill(plane, cluster):
         list(pool.map(make, shares(range(ALIVE + FAILED), 8)))
 
 
-def test_thousands_go_in_a_few_calls_killed_half_way_or_not_and_no_running_pod_with_them(cluster, plane, tmp_path):
+def test_thousands_go_in_a_few_calls_killed_half_way_or_not_and_no_running_pod_with_them(cluster, plane):
     fill(plane, cluster)
     running = versions(cluster)
     code = (
@@ -85,7 +82,7 @@ def test_thousands_go_in_a_few_calls_killed_half_way_or_not_and_no_running_pod_w
         "it.Cleanup(lambda: client.Client(where, 60, 60), it.Wanted()).run()"
     )
 
-    foretold = ask(plane, tmp_path, "--check")
+    foretold = clean(plane, dry_run=True)
     untouched = len(names(cluster))
     killed = subprocess.Popen([sys.executable, "-c", code, plane.kubeconfig(), ROOT / "collections"])
     try:
@@ -96,14 +93,14 @@ def test_thousands_go_in_a_few_calls_killed_half_way_or_not_and_no_running_pod_w
         killed.kill()
         killed.wait()
     half = len(names(cluster))
-    completed = ask(plane, tmp_path)
-    again = ask(plane, tmp_path)
+    completed = clean(plane)
+    again = clean(plane)
 
-    assert (foretold["total"], untouched) == (FAILED, FAILED)
+    assert (foretold.total, untouched) == (FAILED, FAILED)
     assert 0 < half < FAILED
-    assert 0 < completed["total"] <= half
-    assert completed["requests"] < 60
-    assert (names(cluster), again["changed"], again["total"]) == ([], False, 0)
+    assert 0 < completed.total <= half
+    assert completed.requests < 60
+    assert (names(cluster), again.total) == ([], 0)
     assert len(running) == ALIVE
     assert versions(cluster) == running
 
@@ -111,83 +108,85 @@ def test_thousands_go_in_a_few_calls_killed_half_way_or_not_and_no_running_pod_w
 # ---------------------------------------------------------------- which
 
 
-def test_only_the_namespaces_and_reasons_that_are_named(cluster, plane, tmp_path):
+def test_only_the_namespaces_and_reasons_that_are_named(cluster, plane):
     for space in ("one", "two", "three"):
         cluster.namespace(space)
         fail(cluster, f"evicted-{space}", space)
         fail(cluster, f"error-{space}", space, why="Error")
 
-    wanted = {"namespaces": ["one", "two"], "exclude_namespaces": ["three"], "reasons": ["Evicted"]}
-    answer = ask(plane, tmp_path, **wanted)
+    done = clean(plane, namespaces=("one", "two"), exclude_namespaces=("three",), reasons=("Evicted",))
     left = names(cluster)
-    rest = ask(plane, tmp_path, exclude_namespaces=["two"])
+    rest = clean(plane, exclude_namespaces=("two",))
 
-    assert [(item["namespace"], item["reason"], item["names"]) for item in answer["pods"]] == [
-        ("one", "Evicted", ["evicted-one"]),
-        ("two", "Evicted", ["evicted-two"]),
-    ]
-    assert answer["kept"] == {"other_reason": 2}
+    assert done.names == {("one", "Evicted"): ["evicted-one"], ("two", "Evicted"): ["evicted-two"]}
+    assert done.kept == {"other_reason": 2}
     assert left == ["error-one", "error-three", "error-two", "evicted-three"]
-    assert (names(cluster), rest["kept"]) == (["error-two"], {"excluded": 1})
+    assert (names(cluster), rest.kept) == (["error-two"], {"excluded": 1})
 
 
-def test_a_pod_that_failed_too_short_a_time_ago_stays(cluster, plane, tmp_path):
+def test_a_pod_that_failed_too_short_a_time_ago_stays(cluster, plane):
     later = datetime.now(timezone.utc) + timedelta(hours=2)
     fail(cluster, "old")
+    fail(cluster, "young")
     ended = {"exitCode": 1, "finishedAt": (later - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")}
     state = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
     status = {"containerStatuses": [{**state, "state": {"terminated": ended}}]}
-    fail(cluster, "young")
     cluster.patch("/api/v1/namespaces/default/pods/young/status", {"status": status})
 
-    now = ask(plane, tmp_path, min_age_seconds=3600)
+    now = clean(plane, min_age_seconds=3600)
     done = clean(plane, now=later, min_age_seconds=3600)
 
-    assert (now["total"], now["kept"]) == (0, {"too_young": 2})
+    assert (now.total, now.kept) == (0, {"too_young": 2})
     assert (done.total, names(cluster)) == (1, ["young"])
 
 
-def test_a_pod_that_waits_for_a_finalizer_is_deleted_once(cluster, plane, tmp_path):
+def test_a_pod_that_waits_for_a_finalizer_is_deleted_once(cluster, plane):
     fail(cluster, "held", finalizers=["tests.invalid/held"])
 
-    first = ask(plane, tmp_path)
-    second = ask(plane, tmp_path)
+    first = clean(plane)
+    second = clean(plane)
 
-    assert (first["total"], first["changed"]) == (1, True)
-    assert (second["total"], second["changed"], second["kept"]) == (0, False, {"terminating": 1})
-
-
-# ---------------------------------------------------------------- foretold
+    assert (first.total, second.total, second.kept) == (1, 0, {"terminating": 1})
 
 
-def test_check_mode_tells_in_a_diff_what_would_go_and_takes_nothing(cluster, plane, tmp_path):
+# ---------------------------------------------------------------- the module and the playbook
+
+
+def test_the_module_foretells_in_a_diff_then_cleans_then_changes_nothing(cluster, plane, tmp_path):
     fail(cluster, "a")
     fail(cluster, "b", why="OutOfcpu")
     alive(cluster, "c")
-    arguments = json.dumps({"kubeconfig": str(plane.kubeconfig())})
-    words = ("ansible", "here", "-m", "gpunode.ready.pods_cleanup", "-a", arguments, "--check", "--diff")
+    arguments = {"kubeconfig": str(plane.kubeconfig())}
+    words = ("ansible", "here", "-m", "gpunode.ready.pods_cleanup", "-a", json.dumps(arguments), "--check", "--diff")
 
     told = run(tmp_path, *words).stdout
+    untouched = names(cluster)
+    first, second = (module(tmp_path, "pods_cleanup", arguments) for _run in range(2))
 
     assert "-default: Evicted: 1 pod, the oldest of 20" in told
     assert "-default: OutOfcpu: 1 pod" in told
     assert "-  b" in told
-    assert names(cluster) == ["a", "b"]
+    assert untouched == ["a", "b"]
+    assert [(item["reason"], item["count"], item["names"]) for item in first["pods"]] == [
+        ("Evicted", 1, ["a"]),
+        ("OutOfcpu", 1, ["b"]),
+    ]
+    assert (first["changed"], second["changed"], second["total"]) == (True, False, 0)
+    assert names(cluster, "") == ["c"]
 
 
-def test_the_playbook_foretells_then_cleans_then_finds_nothing(cluster, plane, tmp_path):
+def test_the_playbook_foretells_then_cleans(cluster, plane, tmp_path):
     fail(cluster, "a")
     alive(cluster, "b")
     variables = {"gpunode_cleanup_kubeconfig": str(plane.kubeconfig()), "ansible_become": False}
     words = ("ansible-playbook", "gpunode.ready.cleanup", "-e", json.dumps(variables))
     groups = {"gpu_nodes": {"hosts": {"here": {}}}}
 
-    foretold, done, again = (run(tmp_path, *words, *more, groups=groups) for more in (["--check"], [], []))
+    foretold, done = (run(tmp_path, *words, *more, groups=groups) for more in (["--check"], []))
 
     assert "1 failed pod would go" in foretold.stdout, foretold.stdout + foretold.stderr
     assert "1 failed pod has gone" in done.stdout, done.stdout + done.stderr
     assert "changed=1" in done.stdout
-    assert "changed=0" in again.stdout, again.stdout + again.stderr
     assert names(cluster, "") == ["b"]
 
 
@@ -222,7 +221,7 @@ def test_a_pod_that_is_no_longer_the_one_seen_is_not_deleted(cluster, plane, med
     fail(cluster, "web-0")
     where = find_endpoint(str(plane.kubeconfig()))
 
-    done = clean(plane, lambda: Meddled(where, lambda: meddle(cluster)))
+    done = clean(plane, connect=lambda: Meddled(where, lambda: meddle(cluster)))
 
     assert (done.total, dict(done.kept)) == (0, {"changed": 1})
     assert names(cluster, "") == ["web-0"]
@@ -242,60 +241,57 @@ def allow(cluster, user, *verbs):
     cluster.put(f"{base}/rolebindings", {"metadata": {"name": "tests"}, "subjects": [subject], "roleRef": reference})
 
 
-def test_who_may_not_list_is_told_what_it_takes(cluster, plane, tmp_path):
-    answer = ask(plane, tmp_path, user="nobody")
+def test_who_may_not_list_is_told_what_it_takes(cluster, plane):
+    with pytest.raises(CleanupError) as refused:
+        clean(plane, user="nobody")
 
-    assert 'User "nobody" cannot list resource "pods"' in answer["msg"]
-    assert "need list, delete and deletecollection on pods" in answer["msg"]
+    assert 'User "nobody" cannot list resource "pods"' in str(refused.value)
+    assert "need list, delete and deletecollection on pods" in str(refused.value)
 
 
-@pytest.mark.parametrize("mode", [["--check"], []], ids=["check", "real"])
-def test_who_may_not_delete_is_told_in_check_mode_too(cluster, plane, tmp_path, mode):
+@pytest.mark.parametrize("dry_run", [True, False], ids=["check", "real"])
+def test_who_may_not_delete_is_told_in_check_mode_too(cluster, plane, dry_run):
     fail(cluster, "a")
     allow(cluster, "nobody", "list")
 
-    answer = ask(plane, tmp_path, *mode, user="nobody", namespaces=["default"])
+    with pytest.raises(CleanupError, match='User "nobody" cannot delete resource "pods"'):
+        clean(plane, dry_run, "nobody", namespaces=("default",))
 
-    assert 'User "nobody" cannot delete resource "pods"' in answer["msg"]
     assert names(cluster) == ["a"]
 
 
-def test_who_may_not_delete_collections_deletes_one_by_one(cluster, plane, tmp_path):
+def test_who_may_not_delete_collections_deletes_one_by_one(cluster, plane):
     for number in range(25):
         fail(cluster, f"dead-{number:05}", **DEPLOYMENT)
     allow(cluster, "nobody", "list", "delete")
 
-    answer = ask(plane, tmp_path, user="nobody", namespaces=["default"])
+    done = clean(plane, user="nobody", namespaces=("default",))
 
-    assert (answer.get("total"), names(cluster)) == (25, []), answer
-    assert answer["requests"] > 25
+    assert (done.total, names(cluster)) == (25, [])
+    assert done.requests > 25
 
 
-def test_a_namespace_that_is_not_there_is_named(cluster, plane, tmp_path):
+def test_a_namespace_that_is_not_there_is_named(cluster, plane):
     fail(cluster, "a")
 
-    answer = ask(plane, tmp_path, namespaces=["default", "defualt"])
+    with pytest.raises(CleanupError, match="namespaces: defualt: no such namespace"):
+        clean(plane, namespaces=("default", "defualt"))
 
-    assert "namespaces: defualt: no such namespace" in answer["msg"]
     assert names(cluster) == ["a"]
 
 
-def test_a_token_that_is_not_known_is_told_with_its_mend(cluster, plane, tmp_path):
-    kubeconfig = tmp_path / "expired"
-    kubeconfig.write_text(kubeconfig_text(plane.server, plane.authority, "expired-token"))
+def test_a_token_that_is_not_known_is_told_with_its_mend(cluster, plane):
+    where = dataclasses.replace(find_endpoint(str(plane.kubeconfig())), token="expired-token")
 
-    answer = module(tmp_path, "pods_cleanup", {"kubeconfig": str(kubeconfig)})
+    with pytest.raises(CleanupError, match=r"401 Unauthorized.*Renew the kubeconfig") as refused:
+        clean(plane, connect=lambda: Client(where))
 
-    assert "401 Unauthorized" in answer["msg"]
-    assert "Renew the kubeconfig" in answer["msg"]
-    assert "expired-token" not in json.dumps(answer)
+    assert "expired-token" not in str(refused.value)
 
 
-def test_an_api_that_is_not_there_is_named(cluster, plane, tmp_path):
-    kubeconfig = tmp_path / "down"
+def test_an_api_that_is_not_there_is_named(cluster, plane):
     server = f"https://127.0.0.1:{free_ports(1)[0]}"
-    kubeconfig.write_text(kubeconfig_text(server, plane.authority, "token"))
+    where = dataclasses.replace(find_endpoint(str(plane.kubeconfig())), server=server)
 
-    answer = module(tmp_path, "pods_cleanup", {"kubeconfig": str(kubeconfig), "patience_seconds": 1})
-
-    assert f"{server}: the connection is refused. Is the API server up" in answer["msg"]
+    with pytest.raises(CleanupError, match=f"{server}: the connection is refused. Is the API server up"):
+        clean(plane, connect=lambda: Client(where, patience_seconds=0))
