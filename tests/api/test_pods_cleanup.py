@@ -115,10 +115,14 @@ def test_only_the_namespaces_and_reasons_that_are_named(cluster, plane):
         fail(cluster, f"evicted-{space}", space)
         fail(cluster, f"error-{space}", space, why="Error")
 
-    done = clean(plane, namespaces=("one", "two"), exclude_namespaces=("three",), reasons=("Evicted",))
+    wanted = {"namespaces": ("one", "two"), "exclude_namespaces": ("three",), "reasons": ("Evicted",)}
+    foretold = clean(plane, dry_run=True, **wanted)
+    untouched = names(cluster)
+    done = clean(plane, **wanted)
     left = names(cluster)
     rest = clean(plane, exclude_namespaces=("two",))
 
+    assert (foretold.names, len(untouched)) == (done.names, 6)
     assert done.names == {("one", "Evicted"): ["evicted-one"], ("two", "Evicted"): ["evicted-two"]}
     assert done.kept == {"other_reason": 2}
     assert left == ["error-one", "error-three", "error-two", "evicted-three"]

@@ -397,9 +397,10 @@ class Cleanup:
     def _delete(self, pod: Pod, dry_run: bool = False) -> str:
         """Delete that very pod as it was seen. Why it was not: ``changed`` or ``gone``; empty where it was."""
         options = _options(uid=pod.uid, resourceVersion=pod.version)
-        query = {"dryRun": "All" if dry_run else ""}
+        if dry_run:
+            options["dryRun"] = ["All"]  # here: beside a body, the API does not look at the query
         try:
-            self.client.call("DELETE", f"{_pods(pod.namespace)}/{quote(pod.name, safe='')}", options, query)
+            self.client.call("DELETE", f"{_pods(pod.namespace)}/{quote(pod.name, safe='')}", options)
         except ApiError as error:
             if error.status == 404:
                 return "gone"

@@ -97,7 +97,7 @@ class Answers(Client):
                     del api.pods[(namespace, item["metadata"]["name"])]
                 api.collections.append((namespace, query["labelSelector"], len(answer["items"]), body))
                 return answer
-            if query.get("dryRun"):
+            if body.get("dryRun") == ["All"]:
                 api.dry.append(words[-1])
                 return {}
             api.singles.append((words[-1], body))
