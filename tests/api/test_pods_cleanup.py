@@ -60,9 +60,10 @@ def clean(plane, dry_run=False, user="admin", connect=None, now=None, **wanted):
 def fill(plane, cluster):
     for space in SPACES:
         cluster.namespace(space)
+    kubeconfig = plane.kubeconfig()
 
     def make(numbers):
-        mine = Cluster(plane.kubeconfig())
+        mine = Cluster(kubeconfig)
         for number in numbers:
             space = SPACES[number % len(SPACES)]
             if number < ALIVE:
