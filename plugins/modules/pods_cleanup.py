@@ -171,7 +171,9 @@ def main() -> None:
             lambda: Client(where, given["timeout_seconds"], given["patience_seconds"]), wanted, module.check_mode
         )
         done = cleanup.run()
-    except (CleanupError, KubeconfigError) as error:
+    except CleanupError as error:
+        module.fail_json(msg=str(error), changed=error.done is not None and error.done.total > 0)
+    except KubeconfigError as error:
         module.fail_json(msg=str(error))
 
     module.exit_json(

@@ -100,6 +100,8 @@ class Answers(Client):
             if body.get("dryRun") == ["All"]:
                 api.dry.append(words[-1])
                 return {}
+            if (namespace, words[-1]) not in api.pods:
+                raise no(404)
             api.singles.append((words[-1], body))
             del api.pods[(namespace, words[-1])]
             return {}
@@ -216,6 +218,21 @@ def test_what_a_call_took_whose_answer_was_lost_is_counted_and_what_it_left_goes
     assert (done.total, api.pods) == (30, {})
 
 
+def test_a_pod_that_lost_its_labels_meanwhile_is_not_taken_for_gone():
+    class Relabels(Answers):
+        def call(self, method, path, body=None, query=None, content=""):
+            if method == "DELETE" and "labelSelector" in (query or {}):
+                self.api.pods[("work", "web-00029")]["metadata"]["labels"] = {}
+            return super().call(method, path, body, query, content)
+
+    api = Api(*many(30))
+
+    done = Cleanup(lambda: Relabels(api), Wanted()).run(NOW)
+
+    assert [name for name, _body in api.singles] == ["web-00029"]
+    assert (done.total, api.pods) == (30, {})
+
+
 # ---------------------------------------------------------------- which pods
 
 
@@ -302,6 +319,21 @@ def test_a_pod_that_is_gone_or_changed_is_left_and_counted(status, why):
     done = api.clean()
 
     assert (dict(done.kept), done.total) == ({why: 1}, 1)
+
+
+def test_a_pod_that_went_by_a_call_whose_answer_was_lost_is_counted():
+    class AsksAgain(Answers):
+        def call(self, method, path, body=None, query=None, content=""):
+            answer = super().call(method, path, body, query, content)
+            if method == "DELETE":
+                return super().call(method, path, body, query, content)
+            return answer
+
+    api = Api(pod("a"))
+
+    done = Cleanup(lambda: AsksAgain(api), Wanted()).run(NOW)
+
+    assert (done.total, dict(done.kept)) == (1, {})
 
 
 def test_what_had_gone_before_an_error_is_told_and_the_next_run_goes_on():
