@@ -17,6 +17,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -439,11 +441,68 @@ def objects_beside_a_loop(table: Table, folder: Path, rounds: int) -> None:
     table.add("objects20.ratio_to_loop", ratio, f"{OBJECTS} objects", 0.1, OBJECT_LOOP, ratio)
 
 
+FAILED_PODS = 10_000
+KUBECTL = "kubectl delete pods --all-namespaces --field-selector=status.phase=Failed --force"
+
+
+def pods_beside_kubectl(table: Table, folder: Path, number: int) -> None:
+    """The same number of failed pods, taken away by `pods_cleanup` through Ansible, then by kubectl. Once: filling a
+    cluster takes minutes."""
+    from control_plane import control_plane
+    from inhabitants import Cluster, shares
+
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        print("maintenance.ratio_to_kubectl is left out: no kubectl in PATH (apt-get install kubernetes-client)")
+        return
+
+    def fill(kubeconfig: Path, round_: str) -> None:
+        def make(numbers: list[int]) -> None:
+            mine = Cluster(kubeconfig)
+            for one in numbers:
+                mine.pod(
+                    f"{round_}-{one:05}",
+                    f"bench-{one % 10}",
+                    node="gpu-1",
+                    status={"phase": "Failed", "reason": "Evicted"},
+                    labels={"pod-template-hash": round_},
+                    generateName=f"{round_}-",
+                )
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(make, shares(range(number), 8)))
+
+    def left() -> int:
+        return sum(1 for _pod in cluster.client.list("/api/v1/pods", fieldSelector="status.phase=Failed"))
+
+    with control_plane() as plane:
+        kubeconfig = plane.kubeconfig()
+        cluster = Cluster(kubeconfig)
+        for one in range(10):
+            cluster.namespace(f"bench-{one}")
+        here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
+        local, task = inventory(folder, "local", {"here": here}), folder / "cleanup.yml"
+        task.write_text(json.dumps(play({"gpunode.ready.pods_cleanup": {"kubeconfig": str(kubeconfig)}})))
+        fill(kubeconfig, "ours")
+        ours = Run(local, task).seconds
+        if left():
+            raise SystemExit(f"pods_cleanup left {left()} failed pods")
+        fill(kubeconfig, "theirs")
+        started = time.monotonic()
+        subprocess.run([kubectl, "--kubeconfig", kubeconfig, *KUBECTL.split()[1:]], check=True, capture_output=True)
+        theirs = time.monotonic() - started
+        if left():
+            raise SystemExit(f"kubectl left {left()} failed pods")
+    table.add("maintenance.cleanup_seconds", ours, f"s, {number} pods", None)
+    table.add("maintenance.ratio_to_kubectl", ours / theirs, f"{number} pods", 0.05, KUBECTL, ours / theirs)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hosts", type=int, default=50)
-    parser.add_argument("--only", choices=["node", "fleet", "look", "diagnose", "cluster_info", "objects"])
+    parser.add_argument("--only", choices=["node", "fleet", "look", "diagnose", "cluster_info", "objects", "cleanup"])
+    parser.add_argument("--pods", type=int, default=FAILED_PODS, help="failed pods that are cleaned up")
     parser.add_argument("--keep", action="store_true", help="leave the lab node running")
     options = parser.parse_args()
 
@@ -458,6 +517,8 @@ def main() -> int:
             look_at_a_cluster(table, options.rounds)
         if options.only in (None, "objects"):
             objects_beside_a_loop(table, folder, options.rounds)
+        if options.only in (None, "cleanup"):
+            pods_beside_kubectl(table, folder, options.pods)
         if options.only in (None, "node"):
             on_a_node(table, folder, options.rounds, options.keep)
         if options.only in (None, "fleet"):

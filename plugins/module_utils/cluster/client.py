@@ -20,7 +20,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -56,6 +56,8 @@ class ApiError(ClusterError):
         details = body.get("details")
         causes = details.get("causes") if isinstance(details, Mapping) else None
         self.causes = [dict(cause) for cause in causes or [] if isinstance(cause, Mapping)]
+        metadata = body.get("metadata")
+        self.resume = str((metadata.get("continue") if isinstance(metadata, Mapping) else "") or "")
         super().__init__(f"{what}: {status} {self.reason}: {self.message}")
 
 
@@ -137,6 +139,22 @@ class Client:
                 continue
             break
         yield from seen
+
+    def pages(self, path: str, size: int = PAGE, **query: Any) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """The objects of a list, one page in memory at a time. One that expires half-way goes on where it stood."""
+        token = ""
+        while True:
+            try:
+                page = self.get(path, limit=size, **query, **({"continue": token} if token else {}))
+            except ApiError as error:
+                if error.status != 410 or not error.resume or error.resume == token:
+                    raise
+                token = error.resume
+                continue
+            yield page.get("items") or []
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
 
     def raw(self, path: str, **query: Any) -> tuple[int, str]:
         """(status, text) of a path that answers in plain text, such as /readyz."""
