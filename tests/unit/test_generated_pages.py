@@ -44,6 +44,8 @@ def test_the_roles_that_repair_runs_are_those_it_lists():
         "docker",
         "nvidia_container_toolkit",
         "cdi",
+        "kubeadm",
+        "device_plugin",
     )
 
 
