@@ -227,12 +227,11 @@ def menders(by_id: dict[str, list[Any]], layers: Sequence[str]) -> str:
     lines = [
         "## Who mends what",
         "",
-        "`repair.yml` runs the roles "
-        + ", ".join(f"`{role}`" for role in repair)
-        + ", each as a whole; the tag says which",
-        "part of it mends. What only logs tell, it knows where `gpunode_repair_logs` is set, and mends unless the look at the",
-        "node denies it; pods' logs it reads wherever it asks the cluster. `device_plugin` runs once, where a kubeconfig is",
-        "(`gpunode_diagnose_kubeconfig`, or that of `gpunode_kubernetes`). `kubeadm` runs on members of a cluster alone.",
+        "`repair.yml` runs the roles " + ", ".join(f"`{role}`" for role in repair) + ", each as a whole;",
+        "the tag says which part of it mends. What only logs tell, it knows where `gpunode_repair_logs` is set, and mends",
+        "unless the look at the node denies it; pods' logs it reads wherever it asks the cluster. `device_plugin` runs",
+        "once, where a kubeconfig is (`gpunode_diagnose_kubeconfig`, or that of `gpunode_kubernetes`); `kubeadm` runs on",
+        "members alone.",
         "Where a person is named, no role can do it, or none does yet; the remedy says what to do.",
         "",
         "| layer | finding | is mended by |",

@@ -135,7 +135,7 @@ def lines(plan: Plan, look: Look) -> list[str]:
     for finding in plan.waiting:
         told.append(f"{finding.remedy.role} waits until {finding.consequence_of} is mended: {_said(finding, look)}")
     for finding in plan.elsewhere:
-        told.append(f"{finding.remedy.role} does not run here, though it mends {_said(finding, look)}")
+        told.append(f"{finding.remedy.role} does not run on this host, though it mends {_said(finding, look)}")
     told += [f"past, for the look shows no more of it: {_said(finding, look)}" for finding in plan.past]
     return told
 
