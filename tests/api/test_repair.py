@@ -108,7 +108,7 @@ def test_what_somebody_else_set_is_told_and_not_fought(cluster, plane, tmp_path)
 def test_a_cluster_that_was_named_and_does_not_answer_fails_the_run(plane, tmp_path, there):
     path = tmp_path / "kubeconfig"
     if there:
-        path.write_text(plane.kubeconfig().read_text().replace(str(plane.port), "1"))
+        path.write_text(plane.kubeconfig().read_text().replace(f":{plane.port}", ":1"))
 
     done = repair(plane, tmp_path, gpunode_diagnose_kubeconfig=str(path))
 
