@@ -12,9 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "collections"))
-
 from ansible_collections.gpunode.ready.plugins.module_utils.checks.all import CHECKS
 from ansible_collections.gpunode.ready.plugins.module_utils.signatures.all import FAILURES
 

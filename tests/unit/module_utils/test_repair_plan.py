@@ -13,9 +13,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.signatures.all impor
 
 ROLES = ["host_prep", "nvidia_driver", "crio", "nvidia_container_toolkit", "cdi"]
 READY = {"host": "ready", "driver": "ready", "toolkit": "ready", "runtime": "ready", "cdi": "ready", "kubelet": "ready"}
-SWAP = (
-    "Nov 21 09:00:00 gpu-1 kubelet[1]: failed to run Kubelet: running with swap on is not supported"
-)
+SWAP = "Nov 21 09:00:00 gpu-1 kubelet[1]: failed to run Kubelet: running with swap on is not supported"
 
 
 def finding(name, role=None, tag=None, severity="fatal", layer="host", cause=None, evidence=()):
