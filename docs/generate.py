@@ -201,6 +201,12 @@ def repaired() -> tuple[str, ...]:
     return (*node, *shared["__gpunode_cluster_roles"])
 
 
+def unasked() -> tuple[str, ...]:
+    """What the look at the cluster leaves out, whoever runs it."""
+    asked = (ROOT / "playbooks/tasks/cluster.yml").read_text()
+    return tuple(re.findall(r"mute: .*\+ \['([\w-]+)'\]", asked))
+
+
 RUNTIMES = ("crio", "containerd", "docker")
 
 
@@ -216,7 +222,7 @@ def mender(items: Sequence[Any], repair: Sequence[str]) -> str:
         return "a person"
     role, tag = next(iter(roles.items()))
     named = f"role `{role}`" + (f", tag `{tag}`" if tag else "")
-    if role not in repair:
+    if role not in repair or items[0].id in unasked():
         return f"`{role}.yml`: {named}"
     return f"`repair.yml`{'' if by_facts else ', where it reads logs'}: {named}"
 
@@ -229,7 +235,8 @@ def menders(by_id: dict[str, list[Any]], layers: Sequence[str]) -> str:
         "",
         "`repair.yml` runs the roles " + ", ".join(f"`{role}`" for role in repair) + ", each as a whole;",
         "the tag says which part of it mends. What only logs tell, it knows where `gpunode_repair_logs` is set, and",
-        "mends unless the look at the node denies it; pods' logs it reads wherever it asks the cluster.",
+        "mends unless the look at the node denies it; pods' logs it reads wherever it asks the cluster, and there",
+        "runs `device_plugin` for them; the roles of nodes only where `gpunode_repair_logs` is set.",
         "`device_plugin` runs once, where a kubeconfig is (`gpunode_diagnose_kubeconfig`, or that of",
         "`gpunode_kubernetes`); `kubeadm` runs on members alone.",
         "Where a person is named, no role can do it, or none does yet; the remedy says what to do.",

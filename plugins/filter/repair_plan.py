@@ -20,19 +20,34 @@ def _findings(name: str, given: Any) -> list[Finding]:
         raise AnsibleFilterError(f"{name}: expected findings as node_check returns them: {error}") from None
 
 
-def _look(found: Sequence[str], states: Any) -> core.Look:
-    return core.look_at_node(found, states) if isinstance(states, Mapping) else core.look_at_cluster(found)
+def _look(found: Sequence[str], states: Any, nodes: Sequence[Mapping[str, Any]]) -> core.Look:
+    if isinstance(states, Mapping):
+        return core.look_at_node(found, states)
+    looks = [core.look_at_node(node.get("found") or (), node.get("states") or {}) for node in nodes]
+    return core.look_at_cluster(found, looks)
 
 
-def repair_plan(findings: Any, roles: Sequence[str], found: Sequence[str], states: Any = None) -> dict[str, Any]:
-    look = _look(found, states)
+def repair_plan(
+    findings: Any,
+    roles: Sequence[str],
+    found: Sequence[str],
+    states: Any = None,
+    nodes: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    look = _look(found, states, nodes)
     plan = core.planned(_findings("repair_plan", findings), roles, look)
     return {**plan.as_dict(), "lines": core.lines(plan, look)}
 
 
-def repair_left(judged: Any, before: Any, states: Any = None, done: Sequence[str] = ()) -> dict[str, Any]:
+def repair_left(
+    judged: Any,
+    before: Any,
+    states: Any = None,
+    done: Sequence[str] = (),
+    nodes: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     now = _findings("repair_left", judged)
-    look = _look([finding.id for finding in now], states)
+    look = _look([finding.id for finding in now], states, nodes)
     findings = core.left(now, _findings("repair_left", before), look, done)
     return {"findings": [finding.as_dict() for finding in findings], "worst": worst(findings)}
 

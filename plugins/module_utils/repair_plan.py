@@ -49,13 +49,20 @@ def look_at_node(found: Iterable[str], states: Mapping[str, str]) -> Look:
     return Look(frozenset(found), {check.id: check.layer for check in CHECKS}, judged)
 
 
-def look_at_cluster(found: Iterable[str]) -> Look:
-    """``found``: the ids that ``cluster_info`` returned for an API that answered."""
+def look_at_cluster(found: Iterable[str], nodes: Sequence[Look] = ()) -> Look:
+    """``found``: the ids that ``cluster_info`` returned for an API that answered.
+
+    ``nodes``: the looks at all of its GPU nodes. What each of them denies, no log of their pods can claim.
+    """
     ids = frozenset(found)
     layers = {check.id: check.layer for check in CLUSTER_CHECKS}
     # an API that does not answer, or refuses, shows nothing, and so denies nothing
     blind = any(layers.get(name) == "kubeadm" and name != "kubeadm-version-mismatch" for name in ids)
-    return Look(ids, {} if blind else layers)
+    knows = {} if blind else layers
+    for name, layer in nodes[0].knows.items() if nodes else ():
+        if all(node.layers is None or layer in node.layers for node in nodes):
+            knows.setdefault(name, layer)
+    return Look(ids.union(*(node.found for node in nodes)), knows)
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def lines(plan: Plan, look: Look) -> list[str]:
     for finding in plan.waiting:
         told.append(f"{finding.remedy.role} waits until {finding.consequence_of} is mended: {_said(finding, look)}")
     for finding in plan.elsewhere:
-        told.append(f"{finding.remedy.role} does not run on this host, though it mends {_said(finding, look)}")
+        told.append(f"{finding.remedy.role} does not run here, though it mends {_said(finding, look)}")
     told += [f"past, for the look shows no more of it: {_said(finding, look)}" for finding in plan.past]
     return told
 

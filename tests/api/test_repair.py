@@ -17,7 +17,8 @@ from ansible_collections.gpunode.ready.plugins.module_utils import device_plugin
 from ansible_collections.gpunode.ready.plugins.module_utils.checks.all import CHECKS
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.client import MERGE
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.objects import Objects
-from ansible_run import run
+from ansible_collections.gpunode.ready.plugins.module_utils.signatures.all import FAILURES
+from ansible_run import run, start
 
 DAEMONSETS = "/apis/apps/v1/namespaces/kube-system/daemonsets"
 DEVICE = {"name": "NVIDIA H200", "architecture": "hopper", "memory": {"total_bytes": 150754820096}}
@@ -29,7 +30,8 @@ HOST = {
 }
 
 
-def repair(plane, folder, *more, **variables):
+def asked(plane, folder, variables):
+    """The words of a run, and its variables."""
     given = {
         "ansible_become": False,
         "gpunode_report_dir": str(folder / "report"),
@@ -39,8 +41,12 @@ def repair(plane, folder, *more, **variables):
         "device_plugin_wait_seconds": 5,
         **variables,
     }
+    return "ansible-playbook", "gpunode.ready.repair", "-e", json.dumps(given)
+
+
+def repair(plane, folder, *more, **variables):
     groups = {"gpu_nodes": {"hosts": {"here": {}}}}
-    return run(folder, "ansible-playbook", "gpunode.ready.repair", "-e", json.dumps(given), *more, groups=groups)
+    return run(folder, *asked(plane, folder, variables), *more, groups=groups)
 
 
 def under_the_wrong_class(cluster):
@@ -102,6 +108,55 @@ def test_what_somebody_else_set_is_told_and_not_fought(cluster, plane, tmp_path)
     assert "force_conflicts" in done.stdout + done.stderr
     assert "plugin-without-nvidia-runtime" in done.stdout.split("the cluster is not ready: ")[1].splitlines()[0]
     assert plugin(cluster)[1] == "crun"
+
+
+UNRESOLVABLE = next(item for item in FAILURES if item.id == "cdi-unresolvable-device").signatures[0].sample
+
+
+@pytest.mark.parametrize(
+    ("logs", "said", "others"),
+    [
+        (True, "cdi (tag cdi_spec) for cdi-unresolvable-device", "cdi does not run here"),
+        (False, "cdi does not run here, though it mends cdi-unresolvable-device", "cdi (tag cdi_spec) for"),
+    ],
+    ids=["logs are read", "logs are not read"],
+)
+def test_what_an_event_tells_of_a_node_is_planned_there_where_logs_are_read(
+    cluster, plane, tmp_path, logs, said, others
+):
+    cluster.node("here")
+    state = {"waiting": {"reason": "ContainerCreating"}}
+    container = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+    cluster.pod("train", node="here", status={"phase": "Pending", "containerStatuses": [container]})
+    cluster.warning("Pod", "default", "train", "FailedCreatePodSandBox", UNRESOLVABLE)
+
+    done = repair(plane, tmp_path, "--check", gpunode_repair_logs=logs)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert said in done.stdout
+    assert others not in done.stdout
+    assert logs or "[fatal] cdi-unresolvable-device" in done.stdout.split("What needs a person")[-1]
+
+
+def test_a_cluster_is_asked_again_once_it_has_seen_what_roles_mended_on_nodes(cluster, plane, tmp_path):
+    """As if a role had run on the node: its variable says so."""
+    down = {"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "swap is on"}
+    cluster.node("gpu-1", conditions=[down])
+    groups = {"gpu_nodes": {"hosts": {"here": {"__gpunode_repair_done": ["host_prep"]}}}}
+    words = asked(plane, tmp_path, {"device_plugin_wait_seconds": 120, "device_plugin_state": "absent"})
+    said = ""
+
+    with start(tmp_path, *words, groups=groups) as running:
+        for line in running.stdout:
+            said += line
+            if "Wait until the cluster has seen" in line:
+                ready = {"conditions": [{**down, "status": "True", "reason": "KubeletReady", "message": ""}]}
+                cluster.client.call("PATCH", "/api/v1/nodes/gpu-1/status", {"status": ready}, content=MERGE)
+        wrong = running.stderr.read()
+
+    assert "Wait until the cluster has seen" in said
+    assert running.returncode == 0, said + wrong
+    assert "node-not-ready" not in (tmp_path / "report/report.json").read_text()
 
 
 @pytest.mark.parametrize("there", [True, False])

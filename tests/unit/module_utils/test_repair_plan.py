@@ -172,6 +172,35 @@ def test_a_cluster_that_shows_nothing_denies_nothing(name):
     assert plan.roles == ("device_plugin",)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "severities"),
+    [
+        ([node()], ["notice"]),
+        ([node(), node(states={**READY, "kubelet": "unknown"})], ["fatal"]),
+        ([node(), core.look_at_node([], {})], ["fatal"]),
+        ([node(), node(finding("kubelet-swap-on"))], []),
+        ([], ["fatal"]),
+    ],
+    ids=["all denied it", "one could not tell", "one was not looked at", "one has it and tells it", "none looked at"],
+)
+def test_what_a_pods_log_says_of_its_node_is_past_where_every_node_denies_it(nodes, severities):
+    texts = diagnose_text(SWAP)
+
+    left = core.left([], texts, core.look_at_cluster([], nodes), [])
+
+    assert [item.severity for item in left] == severities
+
+
+def test_a_cluster_that_shows_nothing_lets_the_nodes_deny_what_is_theirs():
+    swap, plugin = diagnose_text(SWAP), sampled("plugin-without-nvidia-runtime")
+    look = core.look_at_cluster(["apiserver-not-ready"], [node()])
+
+    plan = core.planned([*swap, *plugin], ["device_plugin"], look)
+
+    assert [item.id for item in plan.past] == ["kubelet-swap-on"]
+    assert plan.roles == ("device_plugin",)
+
+
 # ---------------------------------------------------------------- what is left
 
 
