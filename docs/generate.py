@@ -194,17 +194,23 @@ def benign() -> str:
 
 
 def repaired() -> tuple[str, ...]:
-    """The roles that repair.yml runs, as it lists them; its one variable is the runtime's."""
-    text = (ROOT / "playbooks/repair.yml").read_text()
-    listed = re.search(r"loop: \"\{\{ \[(.+?)\] \}\}\"", text)
-    named = [name.strip(" '") for name in listed.group(1).split(",")] if listed else []
-    return tuple(role for name in named for role in (RUNTIMES if name == "gpunode_runtime" else (name,)))
+    """The roles that repair.yml runs, as its variables list them; its one variable among them is the runtime's."""
+    shared = yaml.safe_load((ROOT / "playbooks/vars/repair.yml").read_text())
+    named = re.findall(r"'(\w+)'|(gpunode_runtime)", shared["__gpunode_node_roles"])
+    node = (role for name, runtime in named for role in (RUNTIMES if runtime else (name,)))
+    return (*node, *shared["__gpunode_cluster_roles"])
+
+
+def unasked() -> tuple[str, ...]:
+    """What the look at the cluster leaves out, whoever runs it."""
+    asked = (ROOT / "playbooks/tasks/cluster.yml").read_text()
+    return tuple(re.findall(r"mute: .*\+ \['([\w-]+)'\]", asked))
 
 
 RUNTIMES = ("crio", "containerd", "docker")
 
 
-def mender(items: Sequence[Any], repair: Sequence[str], reads_logs: bool) -> str:
+def mender(items: Sequence[Any], repair: Sequence[str]) -> str:
     """What mends a finding, in words: the playbook that runs its role, or a person."""
     by_facts = [item for item in items if hasattr(item, "judge")]
     # a match may name the role of the runtime that it is about
@@ -216,27 +222,23 @@ def mender(items: Sequence[Any], repair: Sequence[str], reads_logs: bool) -> str
         return "a person"
     role, tag = next(iter(roles.items()))
     named = f"role `{role}`" + (f", tag `{tag}`" if tag else "")
-    if role not in repair:
+    if role not in repair or items[0].id in unasked():
         return f"`{role}.yml`: {named}"
-    if by_facts or reads_logs:
-        return f"`repair.yml`: {named}"
-    return f"`site.yml --tags {tag or role}`: role `{role}`"
+    return f"`repair.yml`{'' if by_facts else ', where it reads logs'}: {named}"
 
 
 def menders(by_id: dict[str, list[Any]], layers: Sequence[str]) -> str:
     """Who mends what, for every id."""
     repair = repaired()
-    reads_logs = "tasks/diagnose.yml" in (ROOT / "playbooks/repair.yml").read_text()
     lines = [
         "## Who mends what",
         "",
-        "`repair.yml` runs the roles "
-        + ", ".join(f"`{role}`" for role in repair)
-        + (
-            ", for whatever facts and logs show."
-            if reads_logs
-            else ", for what facts show. It reads no logs: for what only logs show, `site.yml` with the tag does it."
-        ),
+        "`repair.yml` runs the roles " + ", ".join(f"`{role}`" for role in repair) + ", each as a whole;",
+        "the tag says which part of it mends. What only logs tell, it knows where `gpunode_repair_logs` is set, and",
+        "mends unless the look at the node denies it; pods' logs it reads wherever it asks the cluster, and there",
+        "runs `device_plugin` for them; the roles of nodes only where `gpunode_repair_logs` is set.",
+        "`device_plugin` runs once, where a kubeconfig is (`gpunode_diagnose_kubeconfig`, or that of",
+        "`gpunode_kubernetes`); `kubeadm` runs on members alone.",
         "Where a person is named, no role can do it, or none does yet; the remedy says what to do.",
         "",
         "| layer | finding | is mended by |",
@@ -245,7 +247,7 @@ def menders(by_id: dict[str, list[Any]], layers: Sequence[str]) -> str:
     for layer in layers:
         for name, items in by_id.items():
             if items[0].layer == layer:
-                who = mender(items, repair, reads_logs)
+                who = mender(items, repair)
                 lines.append(f"| {TITLES.get(layer, layer)} | [{name}](#{name}) | {who} |")
     return "\n".join(lines) + "\n"
 

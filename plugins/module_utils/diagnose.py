@@ -364,6 +364,8 @@ def _finding(failure: Failure, hits: list[Hit], cause: str | None) -> Finding:
         times = f", first {hit.first_time}, last {last}" if hit.first_time else ""
         if hit.places.count > 1:
             evidence.append(Evidence(source=hit.source, text=f"seen {hit.places.count} times{times}"))
+        elif hit.first_time:
+            evidence.append(Evidence(source=hit.source, text=f"seen once, {hit.first_time}"))
     program = first.program or first.signature.component
     return Finding(
         id=failure.id,

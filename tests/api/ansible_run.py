@@ -15,10 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(
-    folder: Path, program: str, *arguments: str, groups: dict[str, Any] | None = None
-) -> subprocess.CompletedProcess:
-    """Run a program of Ansible from ``folder`` on the host ``here``, with nothing of the caller's settings."""
+def start(folder: Path, program: str, *arguments: str, groups: dict[str, Any] | None = None) -> subprocess.Popen:
+    """Start a program of Ansible from ``folder`` on the host ``here``, with nothing of the caller's settings."""
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {"here": here}, "children": groups or {}}}))
     environment = {
@@ -29,9 +27,21 @@ def run(
         "ANSIBLE_NOCOLOR": "1",
     }
     command = [Path(sys.executable).parent / program, "-i", folder / "hosts.json", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def run(
+    folder: Path, program: str, *arguments: str, groups: dict[str, Any] | None = None
+) -> subprocess.CompletedProcess:
+    """The same, to its end."""
+    with start(folder, program, *arguments, groups=groups) as process:
+        try:
+            said, wrong = process.communicate(timeout=300)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, said, wrong)
 
 
 def module(folder: Path, name: str, arguments: dict[str, Any], *more: str) -> dict[str, Any]:

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.gpunode.ready.plugins.module_utils.checks.all import CHECKS
+from ansible_collections.gpunode.ready.plugins.module_utils.signatures.all import FAILURES
 
 pytestmark = pytest.mark.stage("process")
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+GONE = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
+SWAP = "Nov 20 08:00:00 gpu-1 kubelet[9]: failed to run Kubelet: running with swap on is not supported"
 
 
 def run(tmp_path, program, *arguments):
@@ -37,7 +42,7 @@ def run(tmp_path, program, *arguments):
 def inventory(tmp_path, **hosts):
     known = {
         "here": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
-        "gone": {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2"},
+        "gone": GONE,
     }
     groups = {"gpu_nodes": {"hosts": {name: {**known[name], **extra} for name, extra in hosts.items()}}}
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"other": known["here"]}, "children": groups}}))
@@ -127,6 +132,43 @@ def test_repair_in_check_mode_shows_the_plan_and_what_needs_a_person(tmp_path):
 
     assert "Roles: " in done.stdout, done.stdout + done.stderr
     assert "gpu-count-mismatch" in done.stdout.split("Needs a person: ")[1].splitlines()[0]
+
+
+def test_repair_reads_logs_where_asked_and_says_what_they_alone_tell_and_when(tmp_path):
+    """In check mode, on this machine, over a planted log; what a look finds here is muted but for what is planted."""
+    unresolvable = next(item for item in FAILURES if item.id == "cdi-unresolvable-device").signatures[0].sample
+    log = tmp_path / "old.log"
+    log.write_text(f"{SWAP}\nNov 21 09:00:00 gpu-1 crio[7]: {unresolvable}\n")
+    asked = {
+        "gpunode_repair_logs": True,
+        "gpunode_diagnose_paths": [str(log)],
+        "gpunode_mute": [check.id for check in CHECKS if check.id != "kubelet-swap-on"],
+    }
+
+    done = playbook(tmp_path, "repair", {"here": {}}, "--check", "-e", json.dumps(asked))
+
+    assert "cdi (tag cdi_spec) for cdi-unresolvable-device" in done.stdout, done.stdout + done.stderr
+    assert "seen once, Nov 21 09:00:00" in done.stdout
+    assert "past, for the look shows no more of it: kubelet-swap-on" in done.stdout
+    assert "host_prep" not in done.stdout.split("Roles: ")[1].splitlines()[0]
+
+
+def test_repair_fails_where_the_host_on_which_the_cluster_is_asked_does_not_answer(tmp_path):
+    inventory(tmp_path, here={})
+    hosts = json.loads((tmp_path / "hosts.json").read_text())
+    hosts["all"]["children"]["control_plane"] = {"hosts": {"plane": GONE}}
+    (tmp_path / "hosts.json").write_text(json.dumps(hosts))
+    asked = {
+        "gpunode_report_dir": str(tmp_path / "report"),
+        "ansible_become": False,
+        "gpunode_kubernetes": "kubeadm",
+        "gpunode_mute": [check.id for check in CHECKS],
+    }
+
+    done = run(tmp_path, "ansible-playbook", "gpunode.ready.repair", "-e", json.dumps(asked))
+
+    assert done.returncode != 0
+    assert re.search("the cluster was not asked: .*via ssh", done.stdout), done.stdout + done.stderr
 
 
 def plays(tmp_path, *tasks):

@@ -44,7 +44,16 @@ def test_the_roles_that_repair_runs_are_those_it_lists():
         "docker",
         "nvidia_container_toolkit",
         "cdi",
+        "kubeadm",
+        "device_plugin",
     )
+
+
+def test_repair_is_not_said_to_mend_what_its_look_leaves_out():
+    page = PAGES["docs/diagnosis.md"]()
+
+    assert GENERATE["unasked"]() == ("allocatable-unlike-devices",)
+    assert "(#allocatable-unlike-devices) | `device_plugin.yml`: role `device_plugin` |" in page
 
 
 def test_figures_of_no_commit_or_of_changed_files_make_no_page_and_several_commits_are_told():

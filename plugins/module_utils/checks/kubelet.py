@@ -38,7 +38,12 @@ def _by_kubeadm(facts: Facts, expect: Expect) -> bool:
     layer="kubelet",
     severity="fatal",
     meaning="This node should run Kubernetes by kubeadm, but has no kubelet.",
-    remedy=Remedy("Install kubelet, kubeadm and kubectl at your cluster's minor, and hold them."),
+    remedy=Remedy(
+        "Install kubelet, kubeadm and kubectl at your cluster's minor, and hold them.",
+        (),
+        role="kubeadm",
+        tag="kubeadm_packages",
+    ),
     consequence_of=("apt-broken-package-state", "apt-key-or-repo-failure"),
 )
 def kubelet_missing(facts: Facts, expect: Expect) -> Iterator[Match]:
@@ -312,7 +317,7 @@ def kubelet_down(facts: Facts, expect: Expect) -> Iterator[Match]:
     layer="kubelet",
     severity="fatal",
     meaning="kubelet is not started at boot, so the node stays NotReady after its next reboot.",
-    remedy=Remedy("Enable it.", ("systemctl enable kubelet",)),
+    remedy=Remedy("Enable it.", ("systemctl enable kubelet",), role="kubeadm", tag="kubeadm_packages"),
 )
 def kubelet_at_boot(facts: Facts, expect: Expect) -> Iterator[Match]:
     state = unit(facts, "kubelet")
@@ -405,12 +410,17 @@ def leftovers(facts: Facts, expect: Expect) -> Iterator[Match]:
     severity="degraded",
     meaning="A kubeconfig cannot be read by the user whose it is, or can be read by everybody.",
     remedy=Remedy(
-        "Give the file to its user, mode 0600.", ("chown <user>: <home>/.kube/config", "chmod 0600 <home>/.kube/config")
+        "Give the file to its user, mode 0600. On a control plane, the role does for `kubeadm_kubeconfig_users`.",
+        ("chown <user>: <home>/.kube/config", "chmod 0600 <home>/.kube/config"),
+        role="kubeadm",
+        tag="kubeadm_keep",
     ),
 )
 def kubeconfigs(facts: Facts, expect: Expect) -> Iterator[Match]:
+    plane = any(text(item, "path") == "/etc/kubernetes/admin.conf" for item in entries(facts, "kubeconfigs"))
     for item in entries(facts, "kubeconfigs"):
         path, user = text(item, "path"), text(item, "user") or text(item, "owner")
+        given = plane and path.endswith("/.kube/config")  # there, users get theirs of the role
         found = f"owner {text(item, 'owner')}, mode {text(item, 'mode')}"
         if is_false(item, "readable_by_owner"):
             cause = f"{user} cannot read {path} ({found}); expected owner {user}, mode 0600."
@@ -424,7 +434,12 @@ def kubeconfigs(facts: Facts, expect: Expect) -> Iterator[Match]:
             subject=path,
             cause=cause,
             evidence=(Evidence(path, found),),
-            remedy=Remedy(kubeconfigs.remedy.text, (f"chown {user}: {path}", f"chmod 0600 {path}")),
+            remedy=Remedy(
+                kubeconfigs.remedy.text,
+                (f"chown {user}: {path}", f"chmod 0600 {path}"),
+                role="kubeadm" if given else None,
+                tag="kubeadm_keep" if given else None,
+            ),
         )
 
 

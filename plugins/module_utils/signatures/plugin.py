@@ -21,6 +21,8 @@ LIST_STRATEGY = Failure(
         " deviceListStrategy). `nvml`"
         " belongs to the discovery strategy, `cdi` to none.",
         ("kubectl -n kube-system get ds nvidia-device-plugin-daemonset -o yaml | grep -n -i strategy",),
+        role="device_plugin",
+        tag="device_plugin_objects",
     ),
     signatures=(
         Signature(
@@ -74,6 +76,8 @@ NO_RESOURCES = Failure(
         " `resources: [{name:"
         " nvidia.com/gpu, replicas: 4}]`.",
         ("kubectl -n kube-system get configmap -o yaml | grep -n -A8 sharing",),
+        role="device_plugin",
+        tag="device_plugin_objects",
     ),
     signatures=(
         Signature(
@@ -270,6 +274,8 @@ NO_RUNTIME = Failure(
             "kubectl -n kube-system patch ds nvidia-device-plugin-daemonset --type=merge -p"
             ' \'{"spec":{"template":{"spec":{"runtimeClassName":"nvidia"}}}}\'',
         ),
+        role="device_plugin",
+        tag="device_plugin_objects",
     ),
     signatures=(
         Signature(
