@@ -1,9 +1,10 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A certificate, as far as one must know it without openssl: whose it is, from whom, until when, and with which key.
+"""A certificate, as far as one must know it without openssl: whose it is, from whom, until when, and with which key; and
+a request for one: for whom, and for which names and addresses.
 
-Rules of this file: bytes or PEM text in, ``Certificate`` out, no I/O; nothing but ``CertificateError`` is raised,
+Rules of this file: bytes or PEM text in, ``Certificate`` or ``Request`` out, no I/O; nothing but ``CertificateError`` is raised,
 whatever is given. Nothing is verified here: a signature needs more than the standard library has.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +21,11 @@ from datetime import datetime, timezone
 
 SEQUENCE, SET, OID, UTC_TIME, GENERALIZED_TIME = 0x30, 0x31, 0x06, 0x17, 0x18
 NAMES = {b"\x55\x04\x03": "CN", b"\x55\x04\x0a": "O", b"\x55\x04\x0b": "OU"}
+EXTENSIONS = bytes.fromhex("2a864886f70d01090e")  # of a request: the extensions that it asks for
+ALTERNATIVE_NAMES = b"\x55\x1d\x11"
+DNS_NAME, ADDRESS = 0x82, 0x87
+OTHER_NAMES = {0x81: "e-mail", 0x86: "URI"}
+REQUEST = re.compile(r"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----(.*?)-----END", re.DOTALL)
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -39,6 +46,67 @@ class Certificate:
     @property
     def common_name(self) -> str:
         return dict(self.subject).get("CN", "")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a certificate is asked for: (name, value) pairs, and the names and addresses it would stand for."""
+
+    subject: tuple[tuple[str, str], ...]
+    dns_names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    other_names: tuple[str, ...]  # of a kind that no server is reached by
+
+    @property
+    def common_name(self) -> str:
+        return dict(self.subject).get("CN", "")
+
+    @property
+    def organisations(self) -> tuple[str, ...]:
+        return tuple(value for name, value in self.subject if name == "O")
+
+
+def request(text: str) -> Request:
+    """The first request of a PEM text. Raises ``CertificateError``."""
+    body = REQUEST.search(text)
+    if body is None:
+        raise CertificateError("there is no certificate request in it")
+    try:
+        data = base64.b64decode("".join(body[1].split()), validate=True)
+    except binascii.Error:
+        raise CertificateError("between its PEM lines stands no base64") from None
+    parts = list(_values(_first(_only(data, SEQUENCE), SEQUENCE)))
+    if len(parts) < 3:
+        raise CertificateError("it ends before the key")
+    dns, addresses, others = [], [], []
+    for tag, value in _alternative_names(parts[3][1] if len(parts) > 3 and parts[3][0] == 0xA0 else b""):
+        if tag == DNS_NAME:
+            dns.append(value.decode("ascii", "replace"))
+        elif tag == ADDRESS:
+            addresses.append(_address(value))
+        else:
+            others.append(OTHER_NAMES.get(tag, f"kind {tag & 0x1F}"))
+    return Request(tuple(_name(parts[1][1])), tuple(dns), tuple(addresses), tuple(others))
+
+
+def _alternative_names(attributes: bytes) -> Iterator[tuple[int, bytes]]:
+    """(kind, value) of each name that the attributes of a request ask for besides its subject."""
+    for _tag, attribute, _whole in _values(attributes):
+        pair = list(_values(attribute))
+        if len(pair) != 2 or pair[0][1] != EXTENSIONS:
+            continue
+        for _tag, extension, _whole in _values(_only(pair[1][1], SEQUENCE)):
+            parts = list(_values(extension))
+            if len(parts) >= 2 and parts[0][1] == ALTERNATIVE_NAMES:
+                for tag, value, _whole in _values(_only(parts[-1][1], SEQUENCE)):
+                    yield tag, value
+
+
+def _address(value: bytes) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise CertificateError("an address in it has neither 4 nor 16 octets") from None
 
 
 def certificates(text: str) -> list[Certificate]:
