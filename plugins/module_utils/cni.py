@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pod network: what is wrong with its settings, flannel's objects, the configuration of one node, and who else is there.
+"""The pod network: what is wrong with its settings, flannel's objects, the file of one node, and who else is there.
 
 Rules of this file: functions from settings to problems, objects and text; no I/O. Names are our own, so that what is
 taken away is never somebody else's.
@@ -118,7 +118,8 @@ def _flannel_problems(what: Mapping[str, Any], both: bool) -> Iterator[str]:
     if version is None:
         yield f"flannel_version is `{what['flannel_version']}`; expected one such as {DEFAULTS['flannel_version']}"
     elif version < OLDEST_FLANNEL:
-        yield f"flannel_version is {what['flannel_version']}, which cannot say when it is ready; expected {oldest} or newer"
+        found = what["flannel_version"]
+        yield f"flannel_version is {found}, which cannot say when it is ready; expected {oldest} or newer"
     if version_of(what["flannel_plugin_version"]) is None:
         expected = DEFAULTS["flannel_plugin_version"]
         yield f"flannel_plugin_version is `{what['flannel_plugin_version']}`; expected one such as {expected}"
@@ -288,7 +289,7 @@ def _account(what: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rights(what: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """flannel follows the nodes and notes its own end of the tunnel at its node. It is told its node: it reads no pod."""
+    """flannel follows the nodes and writes the status of its own. It is told which that is, so it reads no pod."""
     return [
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",

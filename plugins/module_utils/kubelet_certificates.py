@@ -4,7 +4,7 @@
 """Whether a kubelet may have the certificate that it asks for: the node itself asks, and for names of its own alone.
 
 Kubernetes approves none of these by itself, because it cannot know whose an address is. What is known here are the
-addresses of the nodes in the API. A kubelet reports those of its own node, so an address that two nodes claim is nobody's.
+addresses of the nodes in the API. A kubelet reports those of its own node, so one that two nodes claim is nobody's.
 
 Rules of this file: facts of the API in, reasons out; no I/O.
 """

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """metrics-server: the version that goes with a cluster, what is wrong with its settings, and its objects.
 
-Rules of this file: functions from settings to problems and to Kubernetes objects; no I/O. Names are our own, so that what
-is taken away is never somebody else's; the APIService alone has the name of its API.
+Rules of this file: functions from settings to problems and to Kubernetes objects; no I/O. Names are our own, so that
+what is taken away is never somebody else's; the APIService alone has the name of its API.
 """
 
 from __future__ import annotations
@@ -108,6 +108,8 @@ def _problems(what: Mapping[str, Any], cluster_version: Any) -> Iterator[str]:
         value = what[name]
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             yield f"{name} is `{value}`; expected {least} to {most}"
+    if what["host_network"] and what["port"] == DEFAULTS["port"]:
+        yield f"port is {what['port']} in the network of the node, where kubelet has it; expected another, such as 4443"
     unknown = [kind for kind in what["address_types"] if kind not in ADDRESS_TYPES]
     if unknown or not what["address_types"]:
         found = ", ".join(map(str, unknown)) or "empty"
@@ -185,7 +187,12 @@ def _metadata() -> dict[str, Any]:
 
 
 def _account() -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(), "automountServiceAccountToken": False}
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": _metadata(),
+        "automountServiceAccountToken": False,
+    }
 
 
 def _rights() -> list[dict[str, Any]]:
@@ -353,7 +360,7 @@ def _service() -> dict[str, Any]:
 
 
 def _api(what: Mapping[str, Any]) -> dict[str, Any]:
-    """The API, with the authority of who answers it; without one, the API server takes whatever certificate it shows."""
+    """The API, with the authority of who answers it; without one, the API server takes any certificate."""
     spec: dict[str, Any] = {
         "group": "metrics.k8s.io",
         "version": "v1beta1",

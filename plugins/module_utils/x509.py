@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A certificate, as far as one must know it without openssl: whose it is, from whom, until when, and with which key; and
-a request for one: for whom, and for which names and addresses.
+"""A certificate, as far as one must know it without openssl: whose it is, from whom, until when, and with which key;
+and a request for one: for whom, and for which names and addresses.
 
-Rules of this file: bytes or PEM text in, ``Certificate`` or ``Request`` out, no I/O; nothing but ``CertificateError`` is raised,
-whatever is given. Nothing is verified here: a signature needs more than the standard library has.
+Rules of this file: bytes or PEM text in, ``Certificate`` or ``Request`` out, no I/O; nothing but ``CertificateError``
+is raised, whatever is given. Nothing is verified here: a signature needs more than the standard library has.
 """
 
 from __future__ import annotations

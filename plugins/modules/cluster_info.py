@@ -10,9 +10,9 @@ DOCUMENTATION = r"""
 module: cluster_info
 short_description: Look at a cluster once through its API, and say why its GPUs are not scheduled
 description:
-  - Reads nodes, RuntimeClasses, the DaemonSets and pods of the GPU stack and of the pod network, pending and failed pods,
-    warnings, StorageClasses, claims, aggregated APIs and the kubelets' requests for certificates in a few list calls,
-    whatever the size of the cluster, and judges them.
+  - Reads nodes, RuntimeClasses, the DaemonSets and pods of the GPU stack and of the pod network, pending and failed
+    pods, warnings, StorageClasses, claims, aggregated APIs and the kubelets' requests for certificates in a few list
+    calls, whatever the size of the cluster, and judges them.
   - Says why a DaemonSet has DESIRED 0 (the label, taint or affinity by name), why a pod is Pending, which RuntimeClass
     or handler is lacking, which node offers another number of GPUs than it has, which pods a reboot or an eviction left
     behind, which claims nothing will bind, and what is wrong with the kubeconfig or the API server itself.

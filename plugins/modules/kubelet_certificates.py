@@ -10,10 +10,10 @@ DOCUMENTATION = r"""
 module: kubelet_certificates
 short_description: Approve the serving certificates that kubelets ask for, where each asks for its own names
 description:
-  - A kubelet with C(serverTLSBootstrap) asks the cluster for the certificate with which it serves its metrics and logs, and
-    waits until somebody approves it, for Kubernetes never does by itself.
-  - Approves the requests of the signer C(kubernetes.io/kubelet-serving) that a node made for itself, with no name and no
-    address but those that the API knows of that node and of no other, and with no use but that of a server.
+  - A kubelet with C(serverTLSBootstrap) asks the cluster for the certificate with which it serves its metrics and
+    logs, and waits until somebody approves it, for Kubernetes never does by itself.
+  - Approves the requests of the signer C(kubernetes.io/kubelet-serving) that a node made for itself, with no name and
+    no address but those that the API knows of that node and of no other, and with no use but that of a server.
   - Leaves all others undecided, and says of each why. Denies none.
   - A certificate holds for about a year. kubelet asks for the next one in time, and that has to be approved, too.
   - It needs Python 3.9 or newer where it runs, and no library of Kubernetes.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ..findings import Evidence, Remedy
 from .catalogue import Expect, Facts, Match, check
-from .cluster_reading import component_pods, components, conditions, full_name, nodes_named
+from .cluster_reading import component_pods, components, conditions, full_name
 from .reading import entries, is_false, is_true, listed, look_up, looked_at, names, text
 
 METRICS = "metrics.k8s.io"
@@ -32,7 +32,9 @@ def trouble(pod: Mapping) -> str:
 
 def without_network(facts: Facts) -> list[str]:
     """The nodes that say that they have no pod network."""
-    return [name for name, status, said, _e in conditions(facts, "Ready") if status != "True" and NO_NETWORK.search(said)]
+    return [
+        name for name, status, said, _e in conditions(facts, "Ready") if status != "True" and NO_NETWORK.search(said)
+    ]
 
 
 @check(
@@ -197,7 +199,11 @@ def metrics_pod(facts: Facts, expect: Expect) -> Iterator[Match]:
     "cannot be deleted.",
     remedy=Remedy(
         "Look at the pods behind the Service and at what they log; an API that nobody serves any more is taken away.",
-        ("kubectl get apiservices", "kubectl describe apiservice <name>", "kubectl -n <namespace> get endpoints <name>"),
+        (
+            "kubectl get apiservices",
+            "kubectl describe apiservice <name>",
+            "kubectl -n <namespace> get endpoints <name>",
+        ),
     ),
     consequence_of=(
         "metrics-server-not-running",

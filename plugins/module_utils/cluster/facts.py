@@ -4,8 +4,8 @@
 """Look once at a cluster: every part of its facts from one list call, never one call an object.
 
 Of thousands of pods only those are kept that a check could speak of: pending, failed, with devices, or part of the GPU
-stack, the pod network or metrics-server. What each part holds: ``docs/facts.md``. A part that the API refuses is ``{"unavailable": reason}`` and hides no
-other; when nobody answers, nobody is asked again.
+stack, the pod network or metrics-server. What each part holds: ``docs/facts.md``. A part that the API refuses is
+``{"unavailable": reason}`` and hides no other; when nobody answers, nobody is asked again.
 """
 
 from __future__ import annotations
