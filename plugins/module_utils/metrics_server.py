@@ -55,7 +55,13 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(given) - set(DEFAULTS))
     if unknown:
         raise ValueError(f"unknown settings: {', '.join(unknown)} (known: {', '.join(DEFAULTS)})")
-    return {**DEFAULTS, **given}
+    return {name: _typed(value, DEFAULTS[name]) for name, value in {**DEFAULTS, **given}.items()}
+
+
+def _typed(value: Any, default: Any) -> Any:
+    """A number that a template has made text of, as ansible-core before 2.19 does, is one again."""
+    number = type(default) is int and isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value)
+    return int(value) if number else value
 
 
 # ---------------------------------------------------------------- versions
