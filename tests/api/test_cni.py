@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from ansible_collections.gpunode.ready.plugins.module_utils import cni as core
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.client import MERGE, ApiError, Client
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.objects import Objects
-from ansible_run import playbook
+from ansible_run import playbook, run
 
 GOLDEN = Path(__file__).with_name("data") / "rbac.json"
 SETTINGS = {
@@ -186,6 +187,82 @@ def test_absent_takes_ours_away_and_nothing_else(clean, plane, tmp_path):
     assert first.returncode == 0, first.stdout
     assert (changed(first), changed(second)) == (1, 0)
     assert daemonsets(clean) == ["calico-node"]
+
+
+# ---------------------------------------------------------------- the role on a node: a bridge
+
+
+@pytest.fixture
+def node(tmp_path):
+    """A node's folders below ``tmp_path``, and a playbook's program to which its ``/var/lib`` is the machine's."""
+    for name in ("net.d", "bin", "lib"):
+        (tmp_path / name).mkdir()
+    for name in core.BRIDGE_PROGRAMS:
+        (tmp_path / "bin" / name).touch()
+    program = tmp_path / "ansible-playbook"
+    program.write_text(
+        f"""#!/bin/sh
+exec unshare --mount sh -c 'mount --bind {tmp_path}/lib /var/lib && exec "$@"' sh \\
+  {Path(sys.executable).parent}/ansible-playbook "$@"
+"""
+    )
+    program.chmod(0o755)
+    return tmp_path
+
+
+def bridge(plane, node, *more, **variables):
+    given = {"cni_kubeconfig": str(plane.kubeconfig()), "cni_wait_seconds": 5, "cni_plugin": "bridge", **variables}
+    given["cni_bin_dirs"] = [str(node / "bin")]
+    role = {"role": "gpunode.ready.cni", "vars": given}
+    (node / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "roles": [role]}]))
+    folder = json.dumps({"__cni_folder": str(node / "net.d")})
+    return run(node, str(node / "ansible-playbook"), str(node / "play.json"), "-e", folder, *more)
+
+
+def test_a_bridge_is_one_file_that_is_written_once_and_taken_away(clean, plane, node):
+    clean.node("gpu-1")
+    ours, ledger = node / "net.d" / core.BRIDGE_FILE, node / "lib/gpunode.ready/owned/unit_set-cni.json"
+    podman = node / "net.d/87-podman-bridge.conflist"
+    podman.write_text("{}")
+
+    foretold = bridge(plane, node, "--check", "--diff")
+    nothing = ours.exists()
+    first = bridge(plane, node)
+    text, owned = ours.read_text(), ledger.is_file()
+    second = bridge(plane, node)
+    gone = bridge(plane, node, cni_state="absent")
+
+    assert not nothing
+    assert first.returncode == 0, first.stdout
+    assert [changed(done) for done in (foretold, first, second, gone)] == [1, 1, 0, 1]
+    assert '"name": "gpunode-bridge"' in foretold.stdout.replace("\\", "")
+    assert text == core.conflist({"plugin": "bridge"})
+    assert owned
+    assert sorted(path.name for path in (node / "net.d").iterdir()) == [podman.name]
+    assert not ledger.exists()
+
+
+def test_a_configuration_of_somebody_else_is_named_and_stays(clean, plane, node):
+    clean.node("gpu-1")
+    theirs = node / "net.d/10-calico.conflist"
+    theirs.write_text("{}")
+
+    done = bridge(plane, node)
+
+    assert done.returncode == 2
+    assert "10-calico.conflist here" in said(done)
+    assert [path.name for path in (node / "net.d").iterdir()] == [theirs.name]
+
+
+def test_programs_that_lack_are_named(clean, plane, node):
+    clean.node("gpu-1")
+    (node / "bin/portmap").unlink()
+
+    done = bridge(plane, node)
+
+    assert done.returncode == 2
+    assert "lack portmap, which the bridge runs for each pod" in said(done)
+    assert list((node / "net.d").iterdir()) == []
 
 
 def test_a_bridge_is_refused_for_more_than_one_node(clean, plane, tmp_path):
