@@ -41,7 +41,7 @@ def cni_foreign(daemonsets: Any, settings: Any, node_facts: Any = None, files: A
     return [
         *cni.foreign(daemonsets if isinstance(daemonsets, list) else [], given),
         *cni.foreign_on_nodes(_checked(node_facts or {}), plugin),
-        *[f"{path} here" for path in cni.foreign_files(files or [], plugin)],
+        *[f"{path} here" for path in cni.foreign_here(files or [], plugin)],
     ]
 
 

@@ -183,6 +183,12 @@ def foreign_files(names: Iterable[Any], plugin: str, folder: str = CONFIG_FOLDER
     )
 
 
+def foreign_here(paths: Iterable[Any], plugin: str) -> list[str]:
+    """The same of files by their whole paths."""
+    split = [str(path).rpartition("/") for path in paths]
+    return [one for folder, _slash, name in split for one in foreign_files([name], plugin, folder)]
+
+
 def foreign_on_nodes(node_facts: Mapping[str, Any], plugin: str) -> list[str]:
     """The same of nodes, by what ``node_info`` saw of the runtimes' folders."""
     found = []

@@ -65,7 +65,7 @@ def test_a_wrong_setting_is_told_with_what_was_expected(given, told):
 
 def test_a_number_that_a_template_made_text_of_is_one():
     assert core.settings({"mtu": "1400"})["mtu"] == 1400
-    assert core.problems({"mtu": "many"}) == ["mtu is `many`; expected 576 to 65535, or 0, which leaves it to the network"]
+    assert "mtu is `many`; expected 576 to 65535" in core.problems({"mtu": "many"})[0]
 
 
 def test_all_problems_are_told_at_once():
@@ -195,6 +195,10 @@ FILES = ["10-gpunode-bridge.conflist", "87-podman-bridge.conflist", "99-loopback
 )
 def test_configurations_that_pods_would_go_through_are_foreign(plugin, expected):
     assert core.foreign_files(FILES, plugin) == expected
+
+
+def test_files_are_named_where_they_lie():
+    assert core.foreign_here([f"/opt/net.d/{name}" for name in FILES], "bridge") == ["/opt/net.d/10-calico.conflist"]
 
 
 def test_configurations_on_nodes_are_named_with_their_node():
