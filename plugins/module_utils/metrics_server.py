@@ -129,7 +129,7 @@ def _version_problems(what: Mapping[str, Any], cluster_version: Any) -> Iterator
         return
     if not re.fullmatch(r"v?\d+\.\d+\.\d+", str(what["version"])):
         yield f"version is `{what['version']}`; expected one such as {next(iter(RELEASES.values()))[0]}"
-    elif version not in RELEASES:
+    elif version is None or version not in RELEASES:
         known = ", ".join(spelt(minor) for minor in RELEASES)
         yield f"version is {what['version']}; expected one of {known}, which are known here"
     elif cluster is not None and cluster < RELEASES[version][1]:

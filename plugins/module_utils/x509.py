@@ -78,7 +78,9 @@ def request(text: str) -> Request:
     parts = list(_values(_first(_only(data, SEQUENCE), SEQUENCE)))
     if len(parts) < 3:
         raise CertificateError("it ends before the key")
-    dns, addresses, others = [], [], []
+    dns: list[str] = []
+    addresses: list[str] = []
+    others: list[str] = []
     for tag, value in _alternative_names(parts[3][1] if len(parts) > 3 and parts[3][0] == 0xA0 else b""):
         if tag == DNS_NAME:
             dns.append(value.decode("ascii", "replace"))
