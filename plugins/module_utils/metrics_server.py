@@ -158,10 +158,13 @@ def _trust_problems(what: Mapping[str, Any]) -> Iterator[str]:
 
 def foreign(apiservices: Iterable[Any]) -> list[str]:
     """Who else answers the metrics API, each with its Service and who made it."""
+    ours = (f"{NAMESPACE}/{NAME}", MANAGED_BY)
     return [
         f"the APIService {API}, answered by {item.get('service')} (by {item.get('managed_by') or 'somebody'})"
         for item in apiservices
-        if isinstance(item, Mapping) and item.get("name") == API and item.get("managed_by") != MANAGED_BY
+        if isinstance(item, Mapping)
+        and item.get("name") == API
+        and (item.get("service"), item.get("managed_by")) != ours
     ]
 
 
