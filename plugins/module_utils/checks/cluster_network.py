@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..findings import Evidence, Remedy
 from .catalogue import Expect, Facts, Match, check
@@ -28,6 +28,17 @@ def trouble(pod: Mapping) -> str:
     if text(pod, "phase") == "Failed":
         return f"it failed: {text(pod, 'reason') or 'without a reason'} {text(pod, 'message')}".rstrip()
     return ""
+
+
+def replaced(pod: Mapping, others: Iterable[Mapping]) -> bool:
+    """Whether a pod that failed was left behind, as by an eviction or a reboot, and another one runs in its place."""
+    daemon = text(pod, "owner.kind") == "DaemonSet"
+    return text(pod, "phase") == "Failed" and any(
+        text(one, "phase") == "Running"
+        and text(one, "namespace") == text(pod, "namespace")
+        and (not daemon or text(one, "node") == text(pod, "node"))
+        for one in others
+    )
 
 
 def without_network(facts: Facts) -> list[str]:
@@ -75,9 +86,10 @@ def no_pod_cidr(facts: Facts, expect: Expect) -> Iterator[Match]:
     consequence_of=("pod-cidr-not-assigned",),
 )
 def network_pod(facts: Facts, expect: Expect) -> Iterator[Match]:
-    for pod in component_pods(facts, "cni"):
+    pods = component_pods(facts, "cni")
+    for pod in pods:
         why = trouble(pod)
-        if why:
+        if why and not replaced(pod, pods):
             where = text(pod, "node")
             yield Match(
                 subject=f"pod {full_name(pod)}",
@@ -181,9 +193,10 @@ def self_signed(facts: Facts, expect: Expect) -> Iterator[Match]:
     ),
 )
 def metrics_pod(facts: Facts, expect: Expect) -> Iterator[Match]:
-    for pod in component_pods(facts, "metrics"):
+    pods = component_pods(facts, "metrics")
+    for pod in pods:
         why = trouble(pod)
-        if why:
+        if why and not replaced(pod, pods):
             yield Match(
                 subject=f"pod {full_name(pod)}",
                 cause=f"{full_name(pod)} does not run: {why}. Expected Running.",

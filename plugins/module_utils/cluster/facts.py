@@ -36,11 +36,11 @@ SERVICES: tuple[tuple[str, str], ...] = (
     (r"(?:.*/)?(?:mirrored-flannel(?:cni|-io)?-|hardened-)?flannel(?:-cni-plugin)?", "flannel"),
     (r"(?:.*/)?(?:calico/node|mirrored-calico-node|hardened-calico)", "calico"),
     (r"(?:.*/)?(?:cilium/cilium(?:-ci)?|mirrored-cilium-cilium)", "cilium"),
-    (r"(?:.*/)?weave-?kube|(?:.*/)?weaveworks/.*", "weave"),
+    (r"(?:.*/)?weave-?kube", "weave"),
     (r"(?:.*/)?kube-router", "kube-router"),
     (r"(?:.*/)?antrea-(?:agent-)?(?:ubuntu|ubi)", "antrea"),
     (r"(?:.*/)?kindnetd", "kindnet"),
-    (r"(?:.*/)?(?:kube-ovn|ovn-kube\w*)", "ovn"),
+    (r"(?:.*/)?(?:kube-ovn|ovn-kube[\w-]*)", "ovn"),
     (r"(?:.*/)?amazon-k8s-cni", "amazon-vpc"),
     (r"(?:.*/)?metrics-server(?:/metrics-server)?|(?:.*/)?mirrored-metrics-server", "metrics-server"),
 )
@@ -199,7 +199,8 @@ def pods(client: Client) -> dict[str, Any]:
             namespace = item["metadata"].get("namespace") or ""
             evicted[namespace] = evicted.get(namespace, 0) + 1
         spec = item.get("spec") or {}
-        component = component_of(spec.get("containers") or [])
+        containers = spec.get("containers") or []
+        component = component_of(containers) or service_kind(containers)
         requests = device_requests(spec)
         troubled = phase in ("Pending", "Failed", "Unknown")
         if troubled and not requests and not component:
@@ -287,7 +288,7 @@ def certificates(client: Client) -> dict[str, Any]:
         spec, status = item.get("spec") or {}, item.get("status") or {}
         decided = {condition.get("type") for condition in status.get("conditions") or []}
         user = spec.get("username") or ""
-        if spec.get("signerName") == SERVING and not decided & {"Approved", "Denied"}:
+        if spec.get("signerName") == SERVING and not decided & {"Approved", "Denied", "Failed"}:
             created = item["metadata"].get("creationTimestamp")
             waiting.append(
                 {"name": item["metadata"]["name"], "node": user.partition(NODE_USER)[2], "user": user, "since": created}
