@@ -4,7 +4,9 @@
 """Whether a kubelet may have the certificate that it asks for: the node itself asks, and for names of its own alone.
 
 Kubernetes approves none of these by itself, because it cannot know whose an address is. What is known here are the
-addresses of the nodes in the API. A kubelet reports those of its own node, so one that two nodes claim is nobody's.
+addresses of the nodes in the API. A kubelet reports those of its own node, so one that two nodes claim is nobody's; and
+whatever it reports, a name by which the API server or another Service is reached is never a node's: whoever trusts the
+cluster's authority would take the node for it.
 
 Rules of this file: facts of the API in, reasons out; no I/O.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -28,6 +31,8 @@ USAGES = (
     {"digital signature", "key encipherment", "server auth"},
 )
 PATH = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+SERVER = "/api/v1/namespaces/default/services/kubernetes"  # the Service by which pods reach the API server
+SERVICES = re.compile(r"kubernetes(\.default)?|[^.]+\.[^.]+\.svc(\..+)?|localhost|.*[*].*")
 REASON = "GpunodeReadyApproved"
 MESSAGE = "The node asks for its own names and addresses alone."
 
@@ -52,12 +57,29 @@ def _plain(name: str) -> str:
         return name.lower().rstrip(".")
 
 
-def objections(item: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], chosen: Iterable[str] = ()) -> list[str]:
-    """All reasons against approving a request; none where the node asks for what is its own."""
-    return list(_objections(item.get("spec") or {}, {node["metadata"]["name"]: node for node in nodes}, set(chosen)))
+def addresses_of(service: Mapping[str, Any]) -> set[str]:
+    """The addresses of a Service."""
+    spec = service.get("spec") or {}
+    return {_plain(one) for one in (spec.get("clusterIP"), *(spec.get("clusterIPs") or [])) if one}
 
 
-def _objections(spec: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]], chosen: set[str]) -> Iterator[str]:
+def objections(
+    item: Mapping[str, Any],
+    nodes: Iterable[Mapping[str, Any]],
+    chosen: Iterable[str] = (),
+    taken: Iterable[str] = (),
+) -> list[str]:
+    """All reasons against approving a request; none where the node asks for what is its own.
+
+    ``chosen`` are the nodes whose requests may be approved, all where it is empty; ``taken`` are addresses of no node.
+    """
+    known = {node["metadata"]["name"]: node for node in nodes}
+    return list(_objections(item.get("spec") or {}, known, set(chosen), set(taken)))
+
+
+def _objections(
+    spec: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]], chosen: set[str], taken: set[str]
+) -> Iterator[str]:
     user = str(spec.get("username") or "")
     name = user.partition(USER)[2] if user.startswith(USER) else ""
     if not name or GROUP not in (spec.get("groups") or []):
@@ -75,6 +97,17 @@ def _objections(spec: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]],
         return
     yield from _subject(wanted, user)
     yield from _names(wanted, name, nodes)
+    strange = [one for one in (*wanted.dns_names, *wanted.addresses) if _of_no_node(_plain(one), taken)]
+    if strange:
+        yield f"it asks for {listed(strange)}, by which no node is reached; expected addresses of one"
+
+
+def _of_no_node(name: str, taken: set[str]) -> bool:
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return bool(SERVICES.fullmatch(name))
+    return name in taken or address.is_loopback or address.is_unspecified or address.is_multicast
 
 
 def _subject(wanted: Request, user: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ description:
     logs, and waits until somebody approves it, for Kubernetes never does by itself.
   - Approves the requests of the signer C(kubernetes.io/kubelet-serving) that a node made for itself, with no name and
     no address but those that the API knows of that node and of no other, and with no use but that of a server.
+  - Never approves a name of a Service or the address of the API server's, whatever a node says of itself.
   - Leaves all others undecided, and says of each why. Denies none.
   - A certificate holds for about a year. kubelet asks for the next one in time, and that has to be approved, too.
   - It needs Python 3.9 or newer where it runs, and no library of Kubernetes.
@@ -86,7 +87,9 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cluster.client impor
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.kubeconfig import KubeconfigError
 from ansible_collections.gpunode.ready.plugins.module_utils.kubelet_certificates import (
     PATH,
+    SERVER,
     USER,
+    addresses_of,
     approved,
     objections,
     undecided,
@@ -122,9 +125,10 @@ def main() -> None:
         client = Client(where, given["timeout_seconds"], given["patience_seconds"])
         waiting = [item for item in client.list(PATH) if undecided(item)]
         nodes = list(client.list("/api/v1/nodes")) if waiting else []
+        taken = addresses_of(client.get(SERVER)) if waiting else set()
         for item in waiting:
             name, user = item["metadata"]["name"], item["spec"].get("username") or ""
-            why = objections(item, nodes, given["nodes"])
+            why = objections(item, nodes, given["nodes"], taken)
             if why:
                 left.append({"name": name, "user": user, "why": why})
             elif module.check_mode or approve(client, item):
