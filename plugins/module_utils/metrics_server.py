@@ -110,7 +110,11 @@ def _problems(what: Mapping[str, Any], cluster_version: Any) -> Iterator[str]:
     yield from _version_problems(what, cluster_version)
     if not re.fullmatch(r"[a-z0-9][a-zA-Z0-9._:-]*(/[a-z0-9][a-z0-9._-]*)+", str(what["image"])):
         yield f"image is `{what['image']}`; expected an image with its registry and without its tag"
-    for name, least, most in (("replicas", 1, 9), ("port", 1, 65535), ("resolution_seconds", LEAST_RESOLUTION, 3600)):
+    for name, least, most in (
+        ("replicas", 1, 9),
+        ("port", 1024, 65535),
+        ("resolution_seconds", LEAST_RESOLUTION, 3600),
+    ):
         value = what[name]
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             yield f"{name} is `{value}`; expected {least} to {most}"
@@ -249,13 +253,13 @@ def _authority(what: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _disruptions(cluster_version: Any) -> dict[str, Any]:
-    """One answers while nodes are drained."""
+    """One answers while nodes are drained. Told so that it holds up no drain where there is but one again."""
     cluster = minor_of(cluster_version)
     return {
         "apiVersion": "policy/v1beta1" if cluster is not None and cluster < (1, 21) else "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": _metadata(),
-        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app.kubernetes.io/name": NAME}}},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app.kubernetes.io/name": NAME}}},
     }
 
 

@@ -54,6 +54,7 @@ REFUSED = [
     ({"version": "latest"}, "version is `latest`; expected one such as 0.9.0"),
     ({"image": "metrics-server:v1"}, "image is `metrics-server:v1`"),
     ({"replicas": 0}, "replicas is `0`; expected 1 to 9"),
+    ({"port": 443}, "port is `443`; expected 1024 to 65535"),
     ({"resolution_seconds": 5}, "resolution_seconds is `5`; expected 12 to 3600"),
     ({"address_types": ["Public"]}, "address_types has Public"),
     ({"address_types": []}, "address_types has empty"),
@@ -108,6 +109,12 @@ def test_with_an_authority_the_api_server_verifies_who_answers():
     spec = by_kind(SETTINGS["tls"])["APIService"]["spec"]
     assert "insecureSkipTLSVerify" not in spec
     assert base64.b64decode(spec["caBundle"]).decode() == CA
+
+
+def test_the_budget_that_several_left_holds_up_no_drain_of_one():
+    spec = by_kind({"replicas": 2})["PodDisruptionBudget"]["spec"]
+
+    assert (spec.get("minAvailable"), spec["maxUnavailable"]) == (None, 1)
 
 
 def test_the_pod_has_no_privilege():
