@@ -60,6 +60,11 @@ def cni_lacking(found: Any) -> list[str]:
     return cni.lacking(found or [])
 
 
+def cni_bin_dirs(known: Any, node_facts: Any = None) -> list[str]:
+    """Where flannel's program has to lie, so that the runtimes of all nodes find it."""
+    return cni.bin_dirs(_checked(node_facts or {}), known or [])
+
+
 class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
@@ -68,4 +73,5 @@ class FilterModule:
             "cni_objects": cni_objects,
             "cni_conflist": cni_conflist,
             "cni_lacking": cni_lacking,
+            "cni_bin_dirs": cni_bin_dirs,
         }

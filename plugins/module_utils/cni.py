@@ -24,10 +24,13 @@ CONFIG_FOLDER = "/etc/cni/net.d"
 # The first file by name is the one that a runtime follows.
 FLANNEL_FILE, BRIDGE_FILE = "10-gpunode-flannel.conflist", "10-gpunode-bridge.conflist"
 OURS = {"flannel": FLANNEL_FILE, "bridge": BRIDGE_FILE}
-BRIDGE = "cni0"
+# Not cni0: with the address of another network on it, as one that was here before leaves it, no pod would start.
+BRIDGE = "gpunode0"
 # What the bridge's configuration runs, and the runtime itself for every pod.
 BRIDGE_PROGRAMS = ("bridge", "host-local", "portmap", "loopback")
 ENDINGS = (".conf", ".conflist", ".json")
+# Where runtimes look for CNI programs unless they are told otherwise; for docker it is cri-dockerd that looks.
+RUNTIMES, PROGRAMS = ("containerd", "crio", "docker"), "/opt/cni/bin"
 # Networks of others that no pod of Kubernetes goes through: podman's own, and the loopback alone.
 HARMLESS = re.compile(r"\d+-podman(-bridge)?\.conflist|\d+-loopback\.conf(list)?")
 # Before it, flannel had no /readyz.
@@ -49,7 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "image_pull_secrets": [],
     "tolerations": [{"operator": "Exists", "effect": "NoSchedule"}],
     "resources": {"requests": {"cpu": "100m", "memory": "50Mi"}, "limits": {"memory": "256Mi"}},
-    "bin_dir": "/opt/cni/bin",
+    "bin_dirs": [PROGRAMS],
 }
 
 
@@ -142,8 +145,9 @@ def _flannel_problems(what: Mapping[str, Any], both: bool) -> Iterator[str]:
             yield f"{key} is `{what[key]}`; expected an image with its registry and without its tag"
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", str(what["namespace"])):
         yield f"namespace is `{what['namespace']}`; expected lower-case letters, digits and dashes"
-    if not str(what["bin_dir"]).startswith("/"):
-        yield f"bin_dir is `{what['bin_dir']}`; expected an absolute path"
+    folders = what["bin_dirs"]
+    if not isinstance(folders, list) or not folders or not all(str(one).startswith("/") for one in folders):
+        yield f"bin_dirs is {folders}; expected absolute paths"
 
 
 def _number(name: str, value: Any, least: int, most: int, also: str) -> Iterator[str]:
@@ -191,7 +195,7 @@ def foreign_here(paths: Iterable[Any], plugin: str) -> list[str]:
 
 def foreign_on_nodes(node_facts: Mapping[str, Any], plugin: str) -> list[str]:
     """The same of nodes, by what ``node_info`` saw of the runtimes' folders."""
-    found = []
+    found: list[str] = []
     for node, facts in sorted(node_facts.items()):
         runtimes = facts.get("runtimes") if isinstance(facts, Mapping) else None
         seen: set[str] = set()
@@ -200,6 +204,24 @@ def foreign_on_nodes(node_facts: Mapping[str, Any], plugin: str) -> list[str]:
             if isinstance(cni, Mapping):
                 seen.update(foreign_files(cni.get("configs") or [], plugin, cni.get("conf_dir") or CONFIG_FOLDER))
         found.extend(f"{path} on {node}" for path in sorted(seen))
+    return found
+
+
+def bin_dirs(node_facts: Mapping[str, Any], known: Iterable[Any]) -> list[str]:
+    """Where flannel's program has to lie, so that every runtime that was seen finds it; without facts the first."""
+    first = [str(one).rstrip("/") or "/" for one in known][:1]
+    needed: list[list[str]] = []
+    for _node, facts in sorted(node_facts.items()):
+        runtimes = facts.get("runtimes") if isinstance(facts, Mapping) else None
+        for name, state in sorted(runtimes.items()) if isinstance(runtimes, Mapping) else []:
+            if isinstance(state, Mapping) and state.get("installed") and name in RUNTIMES:
+                cni = state.get("cni")
+                told = cni.get("bin_dirs") if isinstance(cni, Mapping) else None
+                needed.append([str(one) for one in told or [PROGRAMS]])
+    found = [path for path in first if not needed or any(path in folders for folders in needed)]
+    for folders in needed:
+        if folders and not set(folders) & set(found):
+            found.append(folders[0])
     return found
 
 
@@ -213,13 +235,19 @@ def astray(nodes: Iterable[Any], given: Mapping[str, Any]) -> list[str]:
             f"({', '.join(str(node.get('name')) for node in listed[:4])}); expected flannel"
         ]
     pods = networks(what["pod_cidr"])
-    found = []
+    found: list[str] = []
     for node in listed:
-        for text in node.get("pod_cidrs") or []:
-            one = ipaddress.ip_network(text)
+        ranges = [ipaddress.ip_network(text) for text in node.get("pod_cidrs") or []]
+        for network in pods if ranges else []:
+            if not any(one.version == network.version for one in ranges):
+                found.append(
+                    f"pod_cidr has {network}, and {node.get('name')} has {', '.join(map(str, ranges))} alone from the "
+                    "controller manager; expected ranges of both families, as kubeadm_pod_subnet"
+                )
+        for one in ranges:
             if not any(one.version == network.version and _within(one, network) for network in pods):
                 found.append(
-                    f"pod_cidr is {what['pod_cidr']}, and {node.get('name')} has {text} from the controller manager; "
+                    f"pod_cidr is {what['pod_cidr']}, and {node.get('name')} has {one} from the controller manager; "
                     "expected a network that holds it, as kubeadm_pod_subnet"
                 )
     return found
@@ -370,11 +398,14 @@ def _daemonset(what: Mapping[str, Any]) -> dict[str, Any]:
             }
         },
         "tolerations": list(what["tolerations"]),
-        "initContainers": [_install_plugin(what), _install_config(what)],
+        "initContainers": [*_install_plugin(what), _install_config(what)],
         "containers": [_flanneld(what)],
         "volumes": [
             {"name": "run", "hostPath": {"path": "/run/flannel", "type": "DirectoryOrCreate"}},
-            {"name": "cni-bin", "hostPath": {"path": what["bin_dir"], "type": "DirectoryOrCreate"}},
+            *(
+                {"name": name, "hostPath": {"path": folder, "type": "DirectoryOrCreate"}}
+                for name, folder in _numbered("cni-bin", what["bin_dirs"])
+            ),
             {"name": "cni-config", "hostPath": {"path": CONFIG_FOLDER, "type": "DirectoryOrCreate"}},
             {"name": "xtables-lock", "hostPath": {"path": "/run/xtables.lock", "type": "FileOrCreate"}},
             {"name": "config", "configMap": {"name": NAME}},
@@ -414,10 +445,20 @@ def _installer(name: str, image: str, command: list[str], folder: dict[str, Any]
     }
 
 
-def _install_plugin(what: Mapping[str, Any]) -> dict[str, Any]:
+def _numbered(name: str, items: Iterable[str]) -> list[tuple[str, str]]:
+    """Each with a name of its own: the plain one, then those with a number."""
+    return [(f"{name}-{number}" if number > 1 else name, item) for number, item in enumerate(items, 1)]
+
+
+def _install_plugin(what: Mapping[str, Any]) -> list[dict[str, Any]]:
     image = f"{what['flannel_plugin_image']}:{_tag(what['flannel_plugin_version'])}"
     command = ["cp", "-f", "/flannel", "/opt/cni/bin/flannel"]
-    return _installer("install-plugin", image, command, {"name": "cni-bin", "mountPath": "/opt/cni/bin"})
+    names = [name for name, _folder in _numbered("install-plugin", what["bin_dirs"])]
+    volumes = [name for name, _folder in _numbered("cni-bin", what["bin_dirs"])]
+    return [
+        _installer(name, image, command, {"name": volume, "mountPath": "/opt/cni/bin"})
+        for name, volume in zip(names, volumes)
+    ]
 
 
 def _install_config(what: Mapping[str, Any]) -> dict[str, Any]:

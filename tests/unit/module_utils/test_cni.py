@@ -18,6 +18,7 @@ SETTINGS = [
     {},
     {"pod_cidr": DUAL, "mtu": 1400},
     {"flannel_backend": "host-gw", "flannel_interface": "eth1", "image_pull_secrets": ["mirror"]},
+    {"bin_dirs": ["/opt/cni/bin", "/usr/lib/cni"]},
 ]
 
 
@@ -54,7 +55,8 @@ REFUSED = [
     ({"flannel_image": "flannel:1"}, "flannel_image is `flannel:1`"),
     ({"flannel_health_port": 0}, "flannel_health_port is `0`; expected 1 to 65535"),
     ({"namespace": "Kube_Flannel"}, "namespace is `Kube_Flannel`"),
-    ({"bin_dir": "bin"}, "bin_dir is `bin`; expected an absolute path"),
+    ({"bin_dirs": ["bin"]}, "bin_dirs is ['bin']; expected absolute paths"),
+    ({"bin_dirs": []}, "bin_dirs is []; expected absolute paths"),
 ]
 
 
@@ -76,7 +78,7 @@ def test_where_the_network_is_left_to_others_nothing_is_judged():
     assert core.problems({"plugin": "none", "pod_cidr": "whatever", "mtu": -1}) == []
 
 
-@pytest.mark.parametrize("given", SETTINGS, ids=["plain", "dual", "host-gw"])
+@pytest.mark.parametrize("given", SETTINGS, ids=["plain", "dual", "host-gw", "two folders"])
 def test_what_is_documented_has_no_problem(given):
     assert core.problems(given) == []
 
@@ -125,6 +127,16 @@ def test_flannel_is_told_its_node_so_that_it_need_not_read_pods():
     assert "pods" not in json.dumps(by_kind()["ClusterRole"]["rules"])
 
 
+def test_the_program_is_copied_to_every_folder():
+    pod = pod_of({"bin_dirs": ["/opt/cni/bin", "/usr/lib/cni"]})
+    folders = {item["name"]: item["hostPath"]["path"] for item in pod["volumes"] if item["name"].startswith("cni-bin")}
+    copies = [item for item in pod["initContainers"] if "/flannel" in item["command"]]
+
+    assert folders == {"cni-bin": "/opt/cni/bin", "cni-bin-2": "/usr/lib/cni"}
+    assert [item["volumeMounts"][0]["name"] for item in copies] == list(folders)
+    assert len({item["name"] for item in pod["initContainers"]}) == 3
+
+
 def test_the_namespace_allows_what_flannel_needs():
     labels = by_kind()["Namespace"]["metadata"]["labels"]
 
@@ -155,6 +167,10 @@ def test_the_bridge_gives_addresses_of_both_families():
     assert made["plugins"][0]["mtu"] == 1400
     assert made["plugins"][0]["ipam"]["ranges"] == [[{"subnet": "10.244.0.0/16"}], [{"subnet": "fd00:10:244::/56"}]]
     assert made["plugins"][0]["ipam"]["routes"] == [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
+
+
+def test_the_bridge_is_none_that_another_network_may_have_left():
+    assert json.loads(core.conflist({"plugin": "bridge"}))["plugins"][0]["bridge"] not in ("cni0", "docker0", "podman0")
 
 
 def test_what_the_bridge_lacks_is_named():
@@ -208,12 +224,41 @@ def test_configurations_on_nodes_are_named_with_their_node():
     assert core.foreign_on_nodes(facts, "flannel") == ["/etc/cni/net.d/10-calico.conflist on gpu-1"]
 
 
+def looking(*bin_dirs, installed=True):
+    return {"installed": installed, "cni": {"bin_dirs": list(bin_dirs)}}
+
+
+KNOWN = ["/opt/cni/bin", "/usr/lib/cni"]
+FOLDERS = {
+    "nothing seen": ({}, ["/opt/cni/bin"]),
+    "the first will do": ({"containerd": looking("/usr/libexec/cni", "/opt/cni/bin")}, ["/opt/cni/bin"]),
+    "debian": ({"containerd": looking("/usr/lib/cni")}, ["/usr/lib/cni"]),
+    "both": ({"containerd": looking("/usr/lib/cni"), "crio": looking("/opt/cni/bin")}, KNOWN),
+    "cri-dockerd": ({"docker": looking()}, ["/opt/cni/bin"]),
+    "not there": ({"crio": looking("/elsewhere", installed=False)}, ["/opt/cni/bin"]),
+    "k3s has its own": ({"k3s": looking("/var/lib/rancher/k3s/data/cni")}, ["/opt/cni/bin"]),
+}
+
+
+@pytest.mark.parametrize(("runtimes", "expected"), FOLDERS.values(), ids=FOLDERS)
+def test_flannels_program_lies_where_the_runtimes_look(runtimes, expected):
+    assert core.bin_dirs({"gpu-1": {"runtimes": runtimes}}, KNOWN) == expected
+
+
 def test_ranges_that_nodes_have_already_must_lie_inside():
     nodes = [{"name": "gpu-1", "pod_cidrs": ["10.244.1.0/24"]}, {"name": "gpu-2", "pod_cidrs": ["10.99.0.0/24"]}]
 
     [found] = core.astray(nodes, {})
 
     assert "gpu-2 has 10.99.0.0/24" in found
+
+
+def test_both_families_need_ranges_of_both():
+    nodes = [{"name": "gpu-1", "pod_cidrs": ["10.244.1.0/24"]}, {"name": "gpu-2"}]
+
+    [found] = core.astray(nodes, {"pod_cidr": DUAL})
+
+    assert "pod_cidr has fd00:10:244::/56, and gpu-1 has 10.244.1.0/24 alone" in found
 
 
 def test_a_bridge_is_for_one_node():
