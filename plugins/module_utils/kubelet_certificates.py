@@ -19,6 +19,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from .checks.reading import listed
 from .x509 import CertificateError, Request, request
@@ -26,6 +27,8 @@ from .x509 import CertificateError, Request, request
 SIGNER = "kubernetes.io/kubelet-serving"
 GROUP = "system:nodes"
 USER = "system:node:"
+# kubelet may not label its own node so: the admission plugin NodeRestriction keeps it from that
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 USAGES = (
     {"digital signature", "server auth"},
     {"digital signature", "key encipherment", "server auth"},
@@ -63,18 +66,28 @@ def addresses_of(service: Mapping[str, Any]) -> set[str]:
     return {_plain(one) for one in (spec.get("clusterIP"), *(spec.get("clusterIPs") or [])) if one}
 
 
+def host_of(server: str) -> str:
+    """The name or the address in the address of an API server."""
+    return _plain(urlsplit(server).hostname or "")
+
+
 def objections(
     item: Mapping[str, Any],
     nodes: Iterable[Mapping[str, Any]],
     chosen: Iterable[str] = (),
     taken: Iterable[str] = (),
+    server: str = "",
 ) -> list[str]:
     """All reasons against approving a request; none where the node asks for what is its own.
 
-    ``chosen`` are the nodes whose requests may be approved, all where it is empty; ``taken`` are addresses of no node.
+    ``chosen`` are the nodes whose requests may be approved, all where it is empty; ``taken`` are addresses of no node,
+    ``server`` is the one by which the API is reached, which may be a control plane's own.
     """
     known = {node["metadata"]["name"]: node for node in nodes}
-    return list(_objections(item.get("spec") or {}, known, set(chosen), set(taken)))
+    spec = item.get("spec") or {}
+    asking = known.get(str(spec.get("username") or "").partition(USER)[2], {})
+    controls = CONTROL_PLANE in ((asking.get("metadata") or {}).get("labels") or {})
+    return list(_objections(spec, known, set(chosen), {*taken, *([] if controls else [server])}))
 
 
 def _objections(
@@ -99,15 +112,17 @@ def _objections(
     yield from _names(wanted, name, nodes)
     strange = [one for one in (*wanted.dns_names, *wanted.addresses) if _of_no_node(_plain(one), taken)]
     if strange:
-        yield f"it asks for {listed(strange)}, by which no node is reached; expected addresses of one"
+        yield f"it asks for {listed(strange)}, which lead to the API server, a Service or no machine; expected a node's"
 
 
 def _of_no_node(name: str, taken: set[str]) -> bool:
+    if name in taken:
+        return True
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
         return bool(SERVICES.fullmatch(name))
-    return name in taken or address.is_loopback or address.is_unspecified or address.is_multicast
+    return address.is_loopback or address.is_unspecified or address.is_multicast
 
 
 def _subject(wanted: Request, user: str) -> Iterator[str]:

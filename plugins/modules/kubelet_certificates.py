@@ -14,7 +14,8 @@ description:
     logs, and waits until somebody approves it, for Kubernetes never does by itself.
   - Approves the requests of the signer C(kubernetes.io/kubelet-serving) that a node made for itself, with no name and
     no address but those that the API knows of that node and of no other, and with no use but that of a server.
-  - Never approves a name of a Service or the address of the API server's, whatever a node says of itself.
+  - Never approves a name of a Service or an address by which the API server is reached, whatever a node says of itself;
+    that of the kubeconfig only for a node with the label C(node-role.kubernetes.io/control-plane).
   - Leaves all others undecided, and says of each why. Denies none.
   - A certificate holds for about a year. kubelet asks for the next one in time, and that has to be approved, too.
   - It needs Python 3.9 or newer where it runs, and no library of Kubernetes.
@@ -91,6 +92,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.kubelet_certificates
     USER,
     addresses_of,
     approved,
+    host_of,
     objections,
     undecided,
 )
@@ -128,7 +130,7 @@ def main() -> None:
         taken = addresses_of(client.get(SERVER)) if waiting else set()
         for item in waiting:
             name, user = item["metadata"]["name"], item["spec"].get("username") or ""
-            why = objections(item, nodes, given["nodes"], taken)
+            why = objections(item, nodes, given["nodes"], taken, host_of(where.server))
             if why:
                 left.append({"name": name, "user": user, "why": why})
             elif module.check_mode or approve(client, item):

@@ -190,7 +190,15 @@ def test_a_name_of_a_service_is_no_nodes_whatever_it_claims(name):
 
     [told] = core.objections(asked(made), [node(addresses=[name])], taken=taken)
 
-    assert told == f"it asks for {name}, by which no node is reached; expected addresses of one"
+    assert told == f"it asks for {name}, which lead to the API server, a Service or no machine; expected a node's"
+
+
+@pytest.mark.parametrize(("labels", "count"), [({}, 1), ({core.CONTROL_PLANE: ""}, 0)])
+def test_the_address_of_the_api_is_a_control_planes_alone(labels, count):
+    own = node()
+    own["metadata"]["labels"] = labels
+
+    assert len(core.objections(asked(), [own], server=core.host_of("https://GPU-1.example.org:6443"))) == count
 
 
 @pytest.mark.parametrize("name", ["gpu-1.svc.example.org", "kubernetes-1.example.org", "10.96.0.2", "svc"])
