@@ -158,6 +158,7 @@ CRIO_OPTIONS = {
     ("runtime", "cdi_spec_dirs"): (("--cdi-spec-dirs",), "CONTAINER_CDI_SPEC_DIRS"),
     ("image", "pause_image"): (("--pause-image",), "CONTAINER_PAUSE_IMAGE"),
     ("network", "network_dir"): (("--cni-config-dir",), "CONTAINER_CNI_CONFIG_DIR"),
+    ("network", "plugin_dirs"): (("--cni-plugin-dir",), "CONTAINER_CNI_PLUGIN_DIR"),
     ("api", "listen"): (("--listen",), "CONTAINER_LISTEN"),
 }
 
@@ -178,7 +179,7 @@ class CrioConfig:
         names, variable = CRIO_OPTIONS.get((table, key), ((), None))
         option = self.service.option(names, variable)
         if option:
-            is_list = key == "cdi_spec_dirs"
+            is_list = key in ("cdi_spec_dirs", "plugin_dirs")
             found.append(Said(option.value.split(","), option.path, option.line) if is_list else option)
         return found
 
@@ -198,6 +199,7 @@ class CrioConfig:
             ("runtime", "cdi_spec_dirs"): ["/etc/cdi", "/var/run/cdi"],
             ("image", "pause_image"): f"registry.k8s.io/pause:{pause}",
             ("network", "network_dir"): "/etc/cni/net.d/",
+            ("network", "plugin_dirs"): ["/opt/cni/bin/"],
             ("api", "listen"): "/var/run/crio/crio.sock",
         }.get((table, key))
 

@@ -1,10 +1,13 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A certificate, as far as one must know it without openssl: whose it is, from whom, until when, and with which key.
+"""A certificate, as far as one must know it without openssl: whose it is, from whom, until when, and with which key;
+and a request for one: for whom, and for which names and addresses.
 
-Rules of this file: bytes or PEM text in, ``Certificate`` out, no I/O; nothing but ``CertificateError`` is raised,
-whatever is given. Nothing is verified here: a signature needs more than the standard library has.
+Rules of this file: bytes or PEM text in, ``Certificate`` or ``Request`` out, no I/O; nothing but ``CertificateError``
+is raised, whatever is given. Nothing is verified here: a signature needs more than the standard library has. A request
+is read by whoever signs it, too, so one that is built in any other way than the standard's is none: what this reader
+passes over, another could take.
 """
 
 from __future__ import annotations
@@ -12,13 +15,23 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 SEQUENCE, SET, OID, UTC_TIME, GENERALIZED_TIME = 0x30, 0x31, 0x06, 0x17, 0x18
+BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, ATTRIBUTES = 0x01, 0x02, 0x03, 0x04, 0xA0
+TEXTS = (0x0C, 0x13, 0x16)  # UTF8String, PrintableString, IA5String
 NAMES = {b"\x55\x04\x03": "CN", b"\x55\x04\x0a": "O", b"\x55\x04\x0b": "OU"}
+EXTENSIONS = bytes.fromhex("2a864886f70d01090e")  # of a request: the extensions that it asks for
+ALTERNATIVE_NAMES = b"\x55\x1d\x11"
+DNS_NAME, ADDRESS = 0x82, 0x87
+OTHER_NAMES = {0x81: "e-mail", 0x86: "URI"}
+REQUEST = re.compile(
+    r"-----BEGIN CERTIFICATE REQUEST-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END CERTIFICATE REQUEST-----\s*"
+)
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -39,6 +52,79 @@ class Certificate:
     @property
     def common_name(self) -> str:
         return dict(self.subject).get("CN", "")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a certificate is asked for: (name, value) pairs, and the names and addresses it would stand for."""
+
+    subject: tuple[tuple[str, str], ...]
+    dns_names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    other_names: tuple[str, ...]  # of a kind that no server is reached by
+
+    @property
+    def common_name(self) -> str:
+        return dict(self.subject).get("CN", "")
+
+    @property
+    def organisations(self) -> tuple[str, ...]:
+        return tuple(value for name, value in self.subject if name == "O")
+
+
+def request(text: str) -> Request:
+    """The request that a PEM text is. Raises ``CertificateError``, also where there is anything besides."""
+    body = REQUEST.fullmatch(text)
+    if body is None:
+        raise CertificateError("it is not one certificate request in PEM, alone")
+    try:
+        data = base64.b64decode("".join(body[1].split()), validate=True)
+    except binascii.Error:
+        raise CertificateError("between its PEM lines stands no base64") from None
+    [whole] = _parts(data, (SEQUENCE,))
+    asked, _algorithm, _signature = _parts(whole, (SEQUENCE, SEQUENCE, BIT_STRING))
+    _version, subject, _key, attributes = _parts(asked, (INTEGER, SEQUENCE, SEQUENCE, ATTRIBUTES))
+    dns: list[str] = []
+    addresses: list[str] = []
+    others: list[str] = []
+    for tag, value in _alternative_names(attributes):
+        if tag == DNS_NAME:
+            dns.append(value.decode("ascii", "replace"))
+        elif tag == ADDRESS:
+            addresses.append(_address(value))
+        else:
+            others.append(OTHER_NAMES.get(tag, f"kind {tag & 0x1F}"))
+    return Request(tuple(_asked_name(subject)), tuple(dns), tuple(addresses), tuple(others))
+
+
+def _alternative_names(attributes: bytes) -> Iterator[tuple[int, bytes]]:
+    """(kind, value) of each name that the attributes of a request ask for besides its subject."""
+    for attribute in _each(attributes, SEQUENCE):
+        kind, values = _parts(attribute, (OID, SET))
+        if kind != EXTENSIONS:
+            continue
+        [extensions] = _parts(values, (SEQUENCE,))
+        for extension in _each(extensions, SEQUENCE):
+            parts = _parts(extension, (OID, OCTET_STRING), (OID, BOOLEAN, OCTET_STRING))
+            if parts[0] == ALTERNATIVE_NAMES:
+                [names] = _parts(parts[-1], (SEQUENCE,))
+                for tag, value, _whole in _values(names):
+                    yield tag, value
+
+
+def _asked_name(data: bytes) -> Iterator[tuple[str, str]]:
+    for several in _each(data, SET):
+        for pair in _each(several, SEQUENCE):
+            kind, value = _parts(pair, *((OID, text) for text in TEXTS))
+            if kind in NAMES:
+                yield NAMES[kind], value.decode("utf-8", "replace")
+
+
+def _address(value: bytes) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise CertificateError("an address in it has neither 4 nor 16 octets") from None
 
 
 def certificates(text: str) -> list[Certificate]:
@@ -82,6 +168,8 @@ def _values(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         if at + 2 > len(data):
             raise CertificateError("a value has no length")
         tag, length, start = data[at], data[at + 1], at + 2
+        if tag & 0x1F == 0x1F:
+            raise CertificateError("a tag is longer than any that certificates have")
         if length & 0x80:
             octets = length & 0x7F
             if not 1 <= octets <= 4:
@@ -93,6 +181,22 @@ def _values(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
             raise CertificateError("it ends within a value")
         yield tag, data[start:end], data[at:end]
         at = end
+
+
+def _parts(data: bytes, *shapes: tuple[int, ...]) -> list[bytes]:
+    """The content of each value, which must be of the kinds of one of these shapes, no fewer and no more."""
+    found = list(_values(data))
+    if tuple(tag for tag, _content, _whole in found) not in shapes:
+        raise CertificateError("it is built like no certificate request")
+    return [content for _tag, content, _whole in found]
+
+
+def _each(data: bytes, tag: int) -> Iterator[bytes]:
+    """The content of each value, all of which must be of this kind."""
+    for found, content, _whole in _values(data):
+        if found != tag:
+            raise CertificateError("it is built like no certificate request")
+        yield content
 
 
 def _first(data: bytes, tag: int) -> bytes:

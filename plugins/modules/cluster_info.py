@@ -10,8 +10,9 @@ DOCUMENTATION = r"""
 module: cluster_info
 short_description: Look at a cluster once through its API, and say why its GPUs are not scheduled
 description:
-  - Reads nodes, RuntimeClasses, the DaemonSets and pods of the GPU stack, pending and failed pods, warnings,
-    StorageClasses and claims in a few list calls, whatever the size of the cluster, and judges them.
+  - Reads nodes, RuntimeClasses, the DaemonSets and pods of the GPU stack and of the pod network, pending and failed
+    pods, warnings, StorageClasses, claims, aggregated APIs and the kubelets' requests for certificates in a few list
+    calls, whatever the size of the cluster, and judges them.
   - Says why a DaemonSet has DESIRED 0 (the label, taint or affinity by name), why a pod is Pending, which RuntimeClass
     or handler is lacking, which node offers another number of GPUs than it has, which pods a reboot or an eviction left
     behind, which claims nothing will bind, and what is wrong with the kubeconfig or the API server itself.
@@ -28,7 +29,7 @@ options:
     type: list
     elements: str
     default: []
-    choices: [api, nodes, runtimeclasses, daemonsets, pods, events, storage]
+    choices: [api, nodes, runtimeclasses, daemonsets, pods, events, storage, apiservices, certificates]
   node_facts:
     description:
       - What M(gpunode.ready.node_info) saw, by node name (or by inventory name, where the node's own hostname is the
@@ -42,7 +43,8 @@ options:
         that should have GPUs, by default those that look like it; C(resource) (default C(nvidia.com/gpu)); C(devices) -
         how many of it each of these nodes should offer, or that by node name (a number, or numbers by resource), by
         default what NVML sees times C(replicas) (int, default 1); C(runtime_class) (default C(nvidia); null where the
-        runtime's default handler injects GPUs).
+        runtime's default handler injects GPUs); C(api_services) (list, default none) - APIs that a Service in the
+        cluster should answer, such as C(v1beta1.metrics.k8s.io).
     type: dict
     default: {}
   layers:

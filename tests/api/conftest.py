@@ -18,7 +18,8 @@ from inhabitants import Cluster
 
 @pytest.fixture(scope="session")
 def plane():
-    with control_plane({"nobody": "tests:nobody", "applier": "tests:appliers"}) as running:
+    users = {"nobody": "tests:nobody", "applier": "tests:appliers", "system:node:gpu-1": "system:nodes"}
+    with control_plane(users) as running:
         yield running
 
 

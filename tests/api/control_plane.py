@@ -258,6 +258,7 @@ def control_plane(users: Mapping[str, str] | None = None) -> Iterator[ControlPla
             "--service-cluster-ip-range=10.0.0.0/24",
             "--disable-admission-plugins=ServiceAccount",
             "--allow-privileged=true",
+            "--enable-aggregator-routing=true",  # to endpoints, for nobody routes the addresses of Services here
         ]
         try:
             for argv in (etcd, apiserver):

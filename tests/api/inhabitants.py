@@ -124,6 +124,10 @@ class Cluster:
                 f"/apis/rbac.authorization.k8s.io/v1/namespaces/{space}/rolebindings",
             ):
                 self.sweep(kind, {"gracePeriodSeconds": 0})
+        path = "/apis/apiregistration.k8s.io/v1/apiservices"
+        for item in list(self.client.list(path)):
+            if item["spec"].get("service"):
+                self.sweep_one(f"{path}/{item['metadata']['name']}")
         for kind in ("/api/v1/nodes", "/apis/node.k8s.io/v1/runtimeclasses", "/apis/storage.k8s.io/v1/storageclasses"):
             self.sweep(kind, {})
         for space in spaces:

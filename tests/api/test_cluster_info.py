@@ -84,7 +84,7 @@ def test_the_look_takes_a_few_lists_whatever_the_size(cluster):
 
     collect(many)
 
-    assert few.requests == many.requests == 9
+    assert few.requests == many.requests == 12
 
 
 # ---------------------------------------------------------------- what is put there, and what must be found
@@ -242,6 +242,55 @@ def no_network(cluster):
     )
 
 
+def flannel(cluster, **more):
+    image = "mirror.invalid:5000/flannel-io/flannel:v0.28.9"
+    cluster.plugin("flannel", image=image, spec={"hostNetwork": True})
+    cluster.pod("flannel-x", "kube-system", "gpu-2", spec={"containers": [{"name": "flannel", "image": image}]}, **more)
+
+
+def flannel_crashes(cluster):
+    no_network(cluster)
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container=flannel"}
+    state = {"name": "flannel", "image": "x", "imageID": "", "ready": False, "restartCount": 9,
+             "state": {"waiting": waiting}}  # fmt: skip
+    flannel(cluster, status={"phase": "Running", "containerStatuses": [state]})
+
+
+def no_range(cluster):
+    no_network(cluster)
+    flannel(cluster, status={"phase": "Running"})
+
+
+def unanswered_api(cluster, name="v1beta1.example.invalid"):
+    version, _dot, group = name.partition(".")
+    spec = {"group": group, "version": version, "groupPriorityMinimum": 100, "versionPriority": 100,
+            "insecureSkipTLSVerify": True, "service": {"name": "nobody", "namespace": "kube-system"}}  # fmt: skip
+    path = "/apis/apiregistration.k8s.io/v1/apiservices"
+    cluster.sweep_one(f"{path}/{name}")
+    cluster.put(path, {"metadata": {"name": name}, "spec": spec})
+    until = time.monotonic() + 60
+    while time.monotonic() < until:  # the API server looks by itself, and tells its condition when it has
+        told = (cluster.client.get(f"{path}/{name}").get("status") or {}).get("conditions") or []
+        if any(one["type"] == "Available" for one in told):
+            break
+        time.sleep(0.1)
+
+
+def self_signed(cluster):
+    unanswered_api(cluster, "v1beta1.metrics.k8s.io")
+    config = {"kubelet": "kind: KubeletConfiguration\nserverTLSBootstrap: false\n"}
+    cluster.put("/api/v1/namespaces/kube-system/configmaps", {"metadata": {"name": "kubelet-config"}, "data": config})
+
+
+def no_metrics(cluster):
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}
+    state = {"name": "metrics-server", "image": "x", "imageID": "", "ready": False, "restartCount": 3,
+             "state": {"waiting": waiting}}  # fmt: skip
+    image = "registry.k8s.io/metrics-server/metrics-server:v0.9.0"
+    cluster.pod("metrics-x", "kube-system", "plane", spec={"containers": [{"name": "metrics-server", "image": image}]},
+                status={"phase": "Running", "containerStatuses": [state]})  # fmt: skip
+
+
 def full_disk(cluster):
     healthy(cluster)
     pressed = {
@@ -329,6 +378,11 @@ SCENES = {
     "evicted-pods-left": [(evicted, r"3 evicted pods are left \(3 in default\)")],
     "node-not-ready": [(not_ready, "gpu-2 has Ready=Unknown: Kubelet stopped posting")],
     "cni-not-initialized": [(no_network, "gpu-2 has no pod network")],
+    "cni-pod-not-running": [(flannel_crashes, "brings the pod network to gpu-2, does not run: .*CrashLoopBackOff")],
+    "pod-cidr-not-assigned": [(no_range, "gpu-2 has no podCIDR")],
+    "kubelet-serving-certificate-self-signed": [(self_signed, "no `serverTLSBootstrap: true`")],
+    "metrics-server-not-running": [(no_metrics, "kube-system/metrics-x does not run: .*CrashLoopBackOff")],
+    "api-service-unavailable": [(unanswered_api, "v1beta1.example.invalid, which kube-system/nobody should answer")],
     "disk-pressure-eviction": [(full_disk, "gpu-2 reports DiskPressure")],
     "node-cordoned": [(cordoned, "gpu-1 is cordoned")],
     "kubeadm-version-mismatch": [(newer_kubelet, "kubelet on new is v1.99.1")],
@@ -488,7 +542,8 @@ def test_rights_that_are_missing_are_named_by_part(plane):
     found = reach(plane.kubeconfig("nobody"))
 
     assert re.search(
-        "daemonsets, events, nodes, pods, runtimeclasses and storage", found["cluster-permission-missing"].cause
+        "apiservices, certificates, daemonsets, events, nodes, pods, runtimeclasses and storage",
+        found["cluster-permission-missing"].cause,
     )
 
 
@@ -582,7 +637,7 @@ def test_every_check_has_a_scene():
     elsewhere = {
         "kubeconfig-missing", "kubeconfig-permission", "kubeconfig-invalid", "kubeconfig-wrong-ca",
         "kubeconfig-credentials-refused", "apiserver-not-ready", "cluster-permission-missing", "node-labels-stale",
-        "workload-without-runtimeclass", "monitoring-without-nvidia-runtime",
+        "workload-without-runtimeclass", "monitoring-without-nvidia-runtime", "kubelet-serving-certificate-pending",
     }  # fmt: skip
 
     assert {check.id for check in CLUSTER_CHECKS} == set(SCENES) | elsewhere

@@ -15,6 +15,7 @@ from .cluster_reading import (
     common,
     component_pods,
     components,
+    conditions,
     devices_of,
     expected_devices,
     full_name,
@@ -89,36 +90,6 @@ def handler_missing(facts: Facts, expect: Expect) -> Iterator[Match]:
 
 def same(item: Mapping, event: Mapping) -> bool:
     return full_name(item) == full_name(event)
-
-
-def conditions(facts: Facts, kind: str) -> Iterator[tuple[str, str, str, Evidence]]:
-    """(name, status, what it says of it, that as evidence) of each node that reports this condition."""
-    for node in entries(facts, "nodes"):
-        name, told = text(node, "name"), mapping(node, f"conditions.{kind}")
-        said = text(told, "message") or text(told, "reason")
-        if text(told, "status"):
-            yield name, text(told, "status"), said, Evidence(f"node {name}, condition {kind}", said)
-
-
-@check(
-    "cni-not-initialized",
-    layer="runtime",
-    severity="fatal",
-    meaning="A node is not ready because its pod network is not there yet.",
-    remedy=Remedy(
-        "Install the pod network, or look why its DaemonSet does not run on this node. On k3s, a hand-written "
-        "config.toml.tmpl also causes this: move it away and restart k3s.",
-        ("kubectl get pods -A -o wide --field-selector spec.nodeName=<node>", "ls -l /etc/cni/net.d"),
-    ),
-)
-def cni(facts: Facts, expect: Expect) -> Iterator[Match]:
-    for name, status, said, evidence in conditions(facts, "Ready"):
-        if status != "True" and re.search(r"cni plugin not initialized|NetworkPluginNotReady", said):
-            yield Match(
-                subject=f"node {name}",
-                cause=f"{name} has no pod network: {said}. Expected Ready.",
-                evidence=(evidence,),
-            )
 
 
 @check(

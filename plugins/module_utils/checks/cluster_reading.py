@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..cluster.scheduling import Obstacle, free_devices, obstacles
+from ..findings import Evidence
 from .catalogue import Expect, Facts
 from .reading import entries, listed, look_up, mapping, mappings, number, text
 
@@ -85,6 +86,15 @@ def expected_devices(facts: Facts, expect: Expect, name: str) -> tuple[dict[str,
     replicas = expect.get("replicas")
     times = replicas if isinstance(replicas, int) and replicas > 1 else 1
     return {resource: seen * times}, f"NVML sees {seen}" + (f", each shared {times} times" if times > 1 else "")
+
+
+def conditions(facts: Facts, kind: str) -> Iterator[tuple[str, str, str, Evidence]]:
+    """(name, status, what it says of it, that as evidence) of each node that reports this condition."""
+    for node in entries(facts, "nodes"):
+        name, told = text(node, "name"), mapping(node, f"conditions.{kind}")
+        said = text(told, "message") or text(told, "reason")
+        if text(told, "status"):
+            yield name, text(told, "status"), said, Evidence(f"node {name}, condition {kind}", said)
 
 
 def components(facts: Facts, *kinds: str) -> list[Mapping[str, Any]]:

@@ -15,6 +15,7 @@ CLUSTER_EXPECT: dict[str, Any] = {
     # how many a node should offer, or node → how many, or node → resource → how many; None: what NVML sees × replicas
     "devices": None,
     "replicas": 1,  # how often each GPU is advertised, where it is shared
+    "api_services": [],  # APIs that a Service in the cluster should answer, such as v1beta1.metrics.k8s.io
     "runtime_class": "nvidia",  # the RuntimeClass of GPU pods; None: the runtime's default injects GPUs
 }
 

@@ -4,12 +4,13 @@
 """Look once at a cluster: every part of its facts from one list call, never one call an object.
 
 Of thousands of pods only those are kept that a check could speak of: pending, failed, with devices, or part of the GPU
-stack. What each part holds: ``docs/facts.md``. A part that the API refuses is ``{"unavailable": reason}`` and hides no
-other; when nobody answers, nobody is asked again.
+stack, the pod network or metrics-server. What each part holds: ``docs/facts.md``. A part that the API refuses is
+``{"unavailable": reason}`` and hides no other; when nobody answers, nobody is asked again.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -30,6 +31,22 @@ IMAGES: tuple[tuple[str, str], ...] = (
     (r"node-feature-discovery", "nfd"),
     (r"(k8s-dra-driver-gpu|dra-driver-nvidia-gpu)", "dra"),
 )
+# What carries the cluster besides, by the last parts of an image's path, of which the first one is upstream's.
+SERVICES: tuple[tuple[str, str], ...] = (
+    (r"(?:.*/)?(?:mirrored-flannel(?:cni|-io)?-|hardened-)?flannel(?:-cni-plugin)?", "flannel"),
+    (r"(?:.*/)?(?:calico/node|mirrored-calico-node|hardened-calico)", "calico"),
+    (r"(?:.*/)?(?:cilium/cilium(?:-ci)?|mirrored-cilium-cilium)", "cilium"),
+    (r"(?:.*/)?weave-?kube", "weave"),
+    (r"(?:.*/)?kube-router", "kube-router"),
+    (r"(?:.*/)?antrea-(?:agent-)?(?:ubuntu|ubi)", "antrea"),
+    (r"(?:.*/)?kindnetd", "kindnet"),
+    (r"(?:.*/)?(?:kube-ovn|ovn-kube[\w-]*)", "ovn"),
+    (r"(?:.*/)?amazon-k8s-cni", "amazon-vpc"),
+    (r"(?:.*/)?metrics-server(?:/metrics-server)?|(?:.*/)?mirrored-metrics-server", "metrics-server"),
+)
+_SERVICES = re.compile("|".join(f"(?P<s{number}>{pattern})" for number, (pattern, _name) in enumerate(SERVICES)))
+SERVING = "kubernetes.io/kubelet-serving"  # the signer of the certificates with which kubelets serve
+NODE_USER = "system:node:"
 PROGRAMS = {
     "gpu-feature-discovery": "gfd",
     "mps-control-daemon": "mps",
@@ -147,7 +164,7 @@ def runtimeclasses(client: Client) -> list[dict[str, Any]]:
 
 
 def daemonsets(client: Client) -> list[dict[str, Any]]:
-    """The DaemonSets of the GPU stack."""
+    """The DaemonSets of the GPU stack and of the pod network."""
     found = []
     for item in client.list("/apis/apps/v1/daemonsets"):
         pod = pod_spec(((item.get("spec") or {}).get("template") or {}).get("spec") or {})
@@ -182,7 +199,8 @@ def pods(client: Client) -> dict[str, Any]:
             namespace = item["metadata"].get("namespace") or ""
             evicted[namespace] = evicted.get(namespace, 0) + 1
         spec = item.get("spec") or {}
-        component = component_of(spec.get("containers") or [])
+        containers = spec.get("containers") or []
+        component = component_of(containers) or service_kind(containers)
         requests = device_requests(spec)
         troubled = phase in ("Pending", "Failed", "Unknown")
         if troubled and not requests and not component:
@@ -241,6 +259,55 @@ def storage(client: Client) -> dict[str, Any]:
     return {"classes": classes, "pending_claims": claims}
 
 
+def apiservices(client: Client) -> list[dict[str, Any]]:
+    """The APIs that a Service in the cluster answers, such as the one of metrics-server, and whether it does."""
+    found = []
+    for item in client.list("/apis/apiregistration.k8s.io/v1/apiservices"):
+        service = (item.get("spec") or {}).get("service")
+        if not service:
+            continue
+        told = (item.get("status") or {}).get("conditions") or []
+        available: Mapping[str, Any] = next((one for one in told if one.get("type") == "Available"), {})
+        found.append(
+            {
+                "name": item["metadata"]["name"],
+                "service": f"{service.get('namespace')}/{service.get('name')}",
+                "available": {"True": True, "False": False}.get(available.get("status") or ""),
+                "reason": available.get("reason") or "",
+                "message": available.get("message") or "",
+                "managed_by": _managed_by(item),
+            }
+        )
+    return found
+
+
+def certificates(client: Client) -> dict[str, Any]:
+    """Whether kubelets ask for certificates to serve with, as kubeadm keeps it, and those who wait for one."""
+    waiting = []
+    for item in client.list("/apis/certificates.k8s.io/v1/certificatesigningrequests"):
+        spec, status = item.get("spec") or {}, item.get("status") or {}
+        decided = {condition.get("type") for condition in status.get("conditions") or []}
+        user = spec.get("username") or ""
+        if spec.get("signerName") == SERVING and not decided & {"Approved", "Denied", "Failed"}:
+            created = item["metadata"].get("creationTimestamp")
+            waiting.append(
+                {"name": item["metadata"]["name"], "node": user.partition(NODE_USER)[2], "user": user, "since": created}
+            )
+    return {"server_tls_bootstrap": _server_tls_bootstrap(client), "serving_pending": waiting}
+
+
+def _server_tls_bootstrap(client: Client) -> bool | None:
+    """What kubeadm gives to every kubelet that joins; None on clusters that it did not make."""
+    try:
+        config = client.get("/api/v1/namespaces/kube-system/configmaps/kubelet-config")
+    except ApiError as error:
+        if error.status in (403, 404):
+            return None
+        raise
+    text = (config.get("data") or {}).get("kubelet") or ""
+    return bool(re.search(r"^serverTLSBootstrap:\s*true\s*$", text, re.MULTILINE)) if text else None
+
+
 COLLECTORS: dict[str, Callable[[Client], Any]] = {
     "api": api,
     "nodes": nodes,
@@ -249,6 +316,8 @@ COLLECTORS: dict[str, Callable[[Client], Any]] = {
     "pods": pods,
     "events": events,
     "storage": storage,
+    "apiservices": apiservices,
+    "certificates": certificates,
 }
 
 
@@ -272,6 +341,7 @@ def node(item: Mapping[str, Any]) -> dict[str, Any]:
         "kubelet_version": info.get("kubeletVersion"),
         "runtime": info.get("containerRuntimeVersion"),
         "boot_id": info.get("bootID"),
+        "pod_cidrs": spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else []),
     }
 
 
@@ -313,7 +383,7 @@ def pod_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
     return {
-        "component": component_of(containers),
+        "component": component_of(containers) or service_kind(containers),
         "runtime_class": spec.get("runtimeClassName") or "",
         "node_selector": spec.get("nodeSelector") or {},
         "node_affinity": required.get("nodeSelectorTerms") or [] if required else None,
@@ -331,6 +401,21 @@ def pod_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
             volume["hostPath"].get("path") for volume in spec.get("volumes") or [] if volume.get("hostPath")
         ],
     }
+
+
+def service_kind(containers: Iterable[Mapping[str, Any]]) -> str:
+    """``cni`` for the pods of a pod network, ``metrics`` for those of metrics-server, else empty."""
+    found = next((name for container in containers if (name := service_of(container.get("image") or ""))), "")
+    return "metrics" if found == "metrics-server" else "cni" if found else ""
+
+
+@functools.lru_cache(maxsize=4096)
+def service_of(image: str) -> str:
+    """What an image is of what carries the cluster, such as flannel; empty for others."""
+    path = image.partition("@")[0]
+    head, slash, tail = path.rpartition("/")
+    found = _SERVICES.fullmatch(f"{head}{slash}{tail.partition(':')[0]}")
+    return SERVICES[int(str(found.lastgroup)[1:])][1] if found else ""
 
 
 def component_of(containers: Iterable[Mapping[str, Any]]) -> str:

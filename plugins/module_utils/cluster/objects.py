@@ -10,12 +10,13 @@ owns with another value are never taken: the conflict is told, with the manager 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .client import APPLY, ApiError, Client, Unreachable
+from .client import APPLY, MERGE, ApiError, Client, Unreachable
 
 MANAGER = "gpunode.ready"
 # What the server keeps for itself: it differs between two looks at the same object.
@@ -91,6 +92,7 @@ class Objects:
         self.manager = manager
         self.dry_run = dry_run
         self._served: dict[str, dict[str, Mapping[str, Any]]] = {}
+        self._minor: int | None = None  # of the API server, where it matters
         self._clock = clock
         self._sleep = sleep
 
@@ -162,7 +164,7 @@ class Objects:
             if before is None and must_exist:
                 return Outcome(item["kind"], item["metadata"]["name"], space, "skipped", {}, {})
             query = {"fieldManager": self.manager, "force": "true" if force else "", "dryRun": self._dry()}
-            after = self.client.call("PATCH", path, item, query, APPLY)
+            after = self._send(path, item, query, before)
         except ApiError as error:
             raise ObjectError(refusal(item, error)) from None
         except Unreachable as error:
@@ -170,6 +172,23 @@ class Objects:
         old, new = comparable(before or {}), comparable(after)
         result = "created" if before is None else "changed" if old != new else "unchanged"
         return Outcome(item["kind"], item["metadata"]["name"], space, result, old, new)
+
+    def _send(
+        self, path: str, item: Mapping[str, Any], query: dict[str, Any], before: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        if item["kind"] != "APIService" or not self._older_than_121():
+            return self.client.call("PATCH", path, item, query, APPLY)
+        # until 1.21 the API server breaks off when it is to apply one: kubernetes/kubernetes issue 89264
+        query.pop("force")
+        if before is None:
+            return self.client.call("POST", path.rpartition("/")[0], item, query)
+        return self.client.call("PATCH", path, item, query, MERGE)
+
+    def _older_than_121(self) -> bool:
+        if self._minor is None:
+            found = re.match(r"v1\.(\d+)\.", str(self.client.get("/version").get("gitVersion")))
+            self._minor = int(found[1]) if found else 21
+        return self._minor < 21
 
     def delete(self, items: Iterable[Mapping[str, Any]]) -> list[Outcome]:
         """Take each object away, the last first; what is not there is fine. Raises ``ObjectError``."""

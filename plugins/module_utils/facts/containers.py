@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,7 +223,7 @@ def absent(name: str) -> dict[str, Any]:
         "default_handler": None,
         "handlers": {},
         "cdi": {"enabled": None, "spec_dirs": []},
-        "cni": {"conf_dir": None, "configs": []},
+        "cni": {"conf_dir": None, "configs": [], "bin_dirs": []},
         "sandbox_image": None,
         "oci_runtimes": {},
         "conmon": None,
@@ -285,9 +285,10 @@ def in_force(answer: Answer, name: str) -> bool | None:
     return None if answer.handlers is None else name in answer.handlers
 
 
-def cni(host: Host, folder: str) -> dict[str, Any]:
+def cni(host: Host, folder: str, programs: Iterable[str]) -> dict[str, Any]:
     configs = [name for name in host.list(folder) if name.endswith(CNI_ENDINGS)]
-    return {"conf_dir": folder.rstrip("/") or "/", "configs": configs}
+    bin_dirs = [path.rstrip("/") or "/" for path in programs]
+    return {"conf_dir": folder.rstrip("/") or "/", "configs": configs, "bin_dirs": bin_dirs}
 
 
 def text(value: Any) -> str:
@@ -350,7 +351,11 @@ def _crio(host: Host, config: CrioConfig, answer: Answer) -> dict[str, Any]:
         "default_handler": default,
         "handlers": handlers,
         "cdi": {"enabled": True, "spec_dirs": strings(config.get("runtime", "cdi_spec_dirs").value)},
-        "cni": cni(host, str(config.get("network", "network_dir").value)),
+        "cni": cni(
+            host,
+            str(config.get("network", "network_dir").value),
+            strings(config.get("network", "plugin_dirs").value),
+        ),
         "sandbox_image": text(config.get("image", "pause_image").value) or None,
     }
 
@@ -393,6 +398,8 @@ def _containerd(host: Host, config: ContainerdConfig, answer: Answer, k3s: bool 
     cdi = config.get("enable_cdi", default=config.modern)
     knows_cdi = config.modern or not config.version or version >= (1, 7)
     folder = config.get("cni", "conf_dir", default="/etc/cni/net.d").value
+    one = text(config.get("cni", "bin_dir").value) or "/opt/cni/bin"
+    programs = strings(config.get("cni", "bin_dirs").value) or [one]  # a list since 2.1
     return {
         "unit": config.service.unit,
         "config_files": [file.path for file in config.files],
@@ -407,7 +414,7 @@ def _containerd(host: Host, config: ContainerdConfig, answer: Answer, k3s: bool 
             "enabled": cdi.value is True and knows_cdi,
             "spec_dirs": strings(config.get("cdi_spec_dirs", default=["/etc/cdi", "/var/run/cdi"]).value),
         },
-        "cni": cni(host, str(folder)),
+        "cni": cni(host, str(folder), programs),
         "sandbox_image": config.sandbox_image().value or dig(answer.info, "sandboxImage"),
     }
 

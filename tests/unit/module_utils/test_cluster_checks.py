@@ -69,6 +69,31 @@ def test_a_muted_finding_is_left_out():
     assert judge_cluster(facts, CLUSTER_EXPECT, mute=["apiserver-not-ready"]) == []
 
 
+def pod(component, phase, node="gpu-1", owner="DaemonSet", namespace="kube-system"):
+    name = f"{component}-{phase.lower()}"
+    kind = {"kind": owner, "name": component}
+    return {"namespace": namespace, "name": name, "component": component, "phase": phase, "node": node, "owner": kind}
+
+
+LEFT_BEHIND = {
+    "another of its node runs": ("cni", "DaemonSet", "gpu-1", []),
+    "another runs elsewhere": ("cni", "DaemonSet", "gpu-2", ["cni-pod-not-running"]),
+    "another of the Deployment runs elsewhere": ("metrics", "ReplicaSet", "gpu-2", []),
+}
+
+
+@pytest.mark.parametrize(("component", "owner", "node", "expected"), LEFT_BEHIND.values(), ids=LEFT_BEHIND)
+def test_a_pod_that_was_left_behind_is_no_failure_where_another_runs(component, owner, node, expected):
+    failed, running = pod(component, "Failed", owner=owner), pod(component, "Running", node, owner)
+
+    def found(*pods):
+        return [finding.id for finding in judge_cluster({"pods": {"listed": list(pods)}}, CLUSTER_EXPECT)]
+
+    assert found(failed, running) == expected
+    assert found(failed, {**running, "phase": "Pending"}) != []
+    assert found(failed, {**running, "namespace": "elsewhere"}) != []
+
+
 # fmt: off
 NAMES = [
     "name", "namespace", "labels", "taints", "capacity", "allocatable", "conditions", "component", "desired",

@@ -11,6 +11,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.cluster.facts import
     device_requests,
     devices,
     quantity,
+    service_of,
 )
 from ansible_collections.gpunode.ready.plugins.module_utils.cluster.scheduling import (
     DAEMON_TOLERATED,
@@ -187,6 +188,28 @@ def test_no_term_raises(term):
 )
 def test_the_gpu_stack_is_known_by_its_images(image, command, expected):
     assert component_of([{"image": image, "command": command}]) == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("ghcr.io/flannel-io/flannel:v0.28.9", "flannel"),
+        ("mirror:5000/flannel-io/flannel-cni-plugin@sha256:00", "flannel"),
+        ("rancher/mirrored-flannelcni-flannel:v0.22.0", "flannel"),
+        ("quay.io/calico/node:v3.32.1", "calico"),
+        ("quay.io/cilium/cilium:v1.20.1", "cilium"),
+        ("docker.io/weaveworks/weave-kube:2.8.1", "weave"),
+        ("docker.io/weaveworks/kured:1.6.1", ""),
+        ("docker.io/weaveworks/scope:1.13.2", ""),
+        ("ghcr.io/ovn-kubernetes/ovn-kubernetes/ovn-kube-ubuntu:master", "ovn"),
+        ("docker.io/kubeovn/kube-ovn:v1.14.0", "ovn"),
+        ("registry.k8s.io/metrics-server/metrics-server:v0.9.0", "metrics-server"),
+        ("someone/node:1", ""),
+        ("", ""),
+    ],
+)
+def test_what_carries_the_cluster_is_known_by_its_images(image, expected):
+    assert service_of(image) == expected
 
 
 def test_a_plugin_with_its_config_manager_is_a_plugin():

@@ -239,6 +239,35 @@ def test_a_running_containerd_is_asked(node, serve):
     assert (cgroups["in_force"], cgroups["in_force_source"]) == ("cgroupfs", "CRI Status, handler runc")
 
 
+CRI = 'plugins."io.containerd.grpc.v1.cri".cni'
+LOOKS = {
+    "built in": ("1.6.20", "version = 2\n", ["/opt/cni/bin"]),
+    "one": ("1.6.20", f'version = 2\n[{CRI}]\nbin_dir = "/usr/lib/cni/"\n', ["/usr/lib/cni"]),
+    "since 2.1": (
+        "2.1.4",
+        "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nbin_dirs = ['/a', '/b']\n",
+        ["/a", "/b"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("version", "text", "expected"), LOOKS.values(), ids=LOOKS)
+def test_where_containerd_looks_for_cni_programs_is_told(node, monkeypatch, version, text, expected):
+    monkeypatch.setitem(VERSIONS, "containerd", f"containerd github.com/containerd/containerd v{version} 0\n")
+    node.program("/usr/bin/containerd")
+    node.put("/etc/containerd/config.toml", text)
+
+    assert containers.runtimes(node.host)["containerd"]["cni"]["bin_dirs"] == expected
+
+
+def test_where_crio_looks_for_cni_programs_is_told(crio):
+    built_in = containers.runtimes(crio.host)["crio"]["cni"]["bin_dirs"]
+    crio.put("/etc/crio/crio.conf.d/50.conf", '[crio.network]\nplugin_dirs = ["/opt/cni/bin/", "/usr/libexec/cni"]\n')
+
+    assert built_in == ["/opt/cni/bin"]
+    assert containers.runtimes(crio.host)["crio"]["cni"]["bin_dirs"] == ["/opt/cni/bin", "/usr/libexec/cni"]
+
+
 def test_a_containerd_with_its_cri_disabled_is_told_apart(node):
     node.program("/usr/bin/containerd")
     node.put("/etc/containerd/config.toml", 'disabled_plugins = ["cri"]\n')
