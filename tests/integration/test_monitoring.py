@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from ansible_collections.gpunode.ready.plugins.module_utils.findings import Finding, Remedy
-from ansible_collections.gpunode.ready.plugins.module_utils.monitoring import dashboards, rules, settings
+from ansible_collections.gpunode.ready.plugins.module_utils.monitoring import dashboards, panels, rules, settings
 from ansible_collections.gpunode.ready.plugins.module_utils.prometheus_text import textfile
 from prometheus_programs import programs
 from prometheus_stack import TOKEN, Node, Pod, certificate, localised, node_exporter, prometheus, served
@@ -69,6 +69,7 @@ def pods(ports) -> list:
         Pod("nvidia-dcgm-exporter-b", OTHER, ports["l4"], {"app": "nvidia-dcgm-exporter"}, scrape, "gpu-operator"),
         Pod("kube-state-metrics-a", NODE, ports["state"], {name: "kube-state-metrics"}, port_name="http-metrics"),
         Pod("kube-state-metrics-a", NODE, 1, {name: "kube-state-metrics"}, port_name="telemetry"),
+        Pod("kube-state-metrics-a", NODE, 1, {name: "kube-state-metrics"}, port_name="metrics"),
         Pod(
             "resnet-0",
             NODE,
@@ -207,7 +208,9 @@ def unit_test(series, checks) -> str:
     """A file for ``promtool test rules``: one value a minute."""
     told = [{"series": name, "values": values} for name, values in series.items()]
     one = {"interval": "1m", "input_series": told, **checks}
-    return yaml.safe_dump({"rule_files": ["gpunode.json"], "evaluation_interval": "1m", "tests": [one]})
+    groups = [group["name"] for group in rules.rule_groups(CHOSEN)]  # without an order promtool takes them at random
+    told = {"rule_files": ["gpunode.json"], "evaluation_interval": "1m", "group_eval_order": groups, "tests": [one]}
+    return yaml.safe_dump(told)
 
 
 def spelled(series, times=1) -> dict[str, str]:
@@ -317,6 +320,18 @@ def test_every_query_of_the_panel_returns_data(live, board, panel):
         assert empty, f"{panel.title} has data here: take it from NOT_HERE"
     else:
         assert empty == []
+
+
+SHARES = [(board, panel) for board, panel in PANELS if panel.unit == panels.RATIO and panel.top == 1]
+
+
+@pytest.mark.parametrize(("board", "panel"), SHARES, ids=[f"{board.uid}: {panel.title}" for board, panel in SHARES])
+def test_shares_lie_between_nothing_and_all(live, board, panel):
+    queries = [query.expr for query in panel.queries if query.unit in ("", panels.RATIO)]
+
+    values = [value for expr in queries for value in numbers(live.server.query(asked(expr)))]
+
+    assert [value for value in values if not -0.02 <= value <= 1.02] == []
 
 
 @pytest.mark.parametrize(

@@ -217,9 +217,12 @@ def _defaults(panel: Panel) -> dict[str, Any]:
 
 
 def _overrides(panel: Panel) -> list[dict[str, Any]]:
+    """Units of single queries. A table has made one frame of all: there they go by the heading."""
     return [
         {
-            "matcher": {"id": "byFrameRefID", "options": chr(ord("A") + number)},
+            "matcher": {"id": "byName", "options": query.legend}
+            if panel.kind == TABLE
+            else {"id": "byFrameRefID", "options": chr(ord("A") + number)},
             "properties": [
                 {"id": "unit", "value": query.unit},
                 *([{"id": "custom.axisPlacement", "value": "right"}] if panel.kind == SERIES else []),

@@ -226,6 +226,16 @@ def test_the_readme_says_when_a_panel_may_be_empty():
     assert told == {(board.title, panel.title): panel.empty_when for board, panel in PANELS if panel.empty_when}
 
 
+def test_a_unit_of_its_own_reaches_the_column_of_a_table_and_the_axis_of_a_graph():
+    found = {panel["title"]: panel for panel in panels.rendered(BOARDS[-1])["panels"]}
+
+    of_table = {one["matcher"]["options"]: one for one in found["Summary"]["fieldConfig"]["overrides"]}
+    (of_graph,) = found["p95 beside CPU in use"]["fieldConfig"]["overrides"]
+    assert of_table["Requests a second"]["properties"] == [{"id": "unit", "value": panels.PER_SECOND}]
+    assert of_graph["matcher"] == {"id": "byFrameRefID", "options": "B"}
+    assert {"id": "custom.axisPlacement", "value": "right"} in of_graph["properties"]
+
+
 def test_the_same_data_give_the_same_text():
     once, again = (json.dumps(objects(CHOSEN)) for _ in range(2))
 
