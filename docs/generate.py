@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write the pages that are generated: ``make docs``.
 
-docs/diagnosis.md comes from the catalogues of checks and of signatures, and the cases in tests/unit/data/diagnosis;
+docs/diagnosis.md comes from the catalogues of checks and of signatures, the alerts of the role monitoring, and the
+cases in tests/unit/data/diagnosis;
 docs/reliability.md and docs/performance.md from the figures that ``make faults`` and ``make bench`` left in build/ and
 ``make figures`` keeps in docs/figures/; docs/compatibility.md from the roles' own data, and from README.md for how each
 cell was verified.
@@ -29,6 +30,8 @@ from ansible_collections.gpunode.ready.plugins.module_utils import findings  # n
 from ansible_collections.gpunode.ready.plugins.module_utils.checks import all as catalogue  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.checks import cluster_all  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.diagnose import diagnose_text  # noqa: E402
+from ansible_collections.gpunode.ready.plugins.module_utils.monitoring.rules import alerts  # noqa: E402
+from ansible_collections.gpunode.ready.plugins.module_utils.monitoring.settings import Settings  # noqa: E402
 from ansible_collections.gpunode.ready.plugins.module_utils.nvidia_repository import (  # noqa: E402
     FOLDERS,
     nvidia_repository,
@@ -252,6 +255,29 @@ def menders(by_id: dict[str, list[Any]], layers: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def alerted(known: Sequence[str]) -> str:
+    """The alerts of role monitoring: what each means, what mends it, which findings tell the cause."""
+    lines = [
+        "## Alerts",
+        "",
+        "What Prometheus warns of with the rules of the role [`monitoring`](../roles/monitoring/README.md); an",
+        "alert's `runbook_url` leads here. Expressions are shown with the role's defaults. `FindingFatal` and",
+        "`FindingDegraded` lead to the finding itself, above.",
+        "",
+        "*critical*: somebody gets up. *warning*: somebody looks today. *info*: worth knowing.",
+        "",
+    ]
+    for group in alerts(Settings()).values():
+        for one in group:
+            when = "at once" if one.wait == "0m" else f"after {one.wait}"
+            lines += [f"### {one.name}", "", f"*{one.severity}*. {one.meaning}", ""]
+            lines += [f"**Mend.** {one.mend}", ""]
+            lines += ["```promql", one.expr, "```", "", f"Where this holds, it fires {when}."]
+            links = [f"[{name}](#{name})" for name in one.findings if name in known]
+            lines += ["", "See " + ", ".join(links) + ".", ""] if links else [""]
+    return "\n".join(lines)
+
+
 def diagnosis(checks: Sequence[Any], failures: Sequence[Any]) -> str:
     parts = [HEAD]
     texts = {failure.id: failure for failure in failures}
@@ -276,6 +302,7 @@ def diagnosis(checks: Sequence[Any], failures: Sequence[Any]) -> str:
         parts.extend(
             f"{section(group, known, texts.get(name))}\n" for name, group in by_id.items() if group[0].layer == layer
         )
+    parts.append(alerted(known))
     return "\n".join(parts)
 
 
