@@ -305,7 +305,9 @@ class Cleanup:
                 if why:
                     with self._lock:
                         self.done.kept[why] += 1
-                if why or not pod.family or item["metadata"].get("finalizers"):
+                # one that is being deleted loses nothing by a second call, as a run leaves it that was killed half-way
+                stays = why not in ("", "terminating")
+                if stays or not pod.family or item["metadata"].get("finalizers"):
                     partly.update(_families(item))
                 if not why:
                     pods.append(pod)
@@ -351,7 +353,8 @@ class Cleanup:
             except Exception:
                 self._stop.set()
                 raise
-            gone = [pod for pod in map(failed_pod, answer.get("items") or []) if pod.uid not in seen]
+            taken = [item for item in answer.get("items") or [] if not item["metadata"].get("deletionTimestamp")]
+            gone = [pod for pod in map(failed_pod, taken) if pod.uid not in seen]
             with self._lock:
                 for pod in gone:
                     self.done.add(pod)

@@ -158,9 +158,14 @@ def test_where_a_pod_that_fails_meanwhile_would_stay_all_go_one_by_one(wanted):
     [
         pod("web-0", labels=OF_DEPLOYMENT, generateName="web-"),
         pod("web-waits", labels=OF_DEPLOYMENT, finalizers=["tests.invalid/one"]),
-        pod("web-going", labels=OF_DEPLOYMENT, deletionTimestamp="2026-11-20T08:00:00Z"),
+        pod(
+            "web-going",
+            labels=OF_DEPLOYMENT,
+            deletionTimestamp="2026-11-20T08:00:00Z",
+            finalizers=["tests.invalid/one"],
+        ),
     ],
-    ids=["a name that may come again", "a finalizer", "being deleted"],
+    ids=["a name that may come again", "a finalizer", "being deleted, with a finalizer"],
 )
 def test_one_pod_that_a_collection_call_should_not_take_forbids_it(other):
     api = Api(*many(50), other)
@@ -169,6 +174,15 @@ def test_one_pod_that_a_collection_call_should_not_take_forbids_it(other):
 
     assert api.collections == []
     assert len(api.singles) >= 50
+
+
+def test_one_that_is_being_deleted_goes_along_and_is_not_counted():
+    api = Api(*many(50), pod("web-going", labels=OF_DEPLOYMENT, deletionTimestamp="2026-11-20T08:00:00Z"))
+
+    done = api.clean()
+
+    assert [size for _space, _labels, size, _body in api.collections] == [51]
+    assert (done.total, dict(done.kept), api.singles) == (50, {"terminating": 1}, [])
 
 
 def test_pods_of_stable_names_go_only_as_the_pod_that_was_seen():
