@@ -72,7 +72,10 @@ test: $(STAMP) ## All of it; what later stages have built is made beside the fir
 	@$(MAKE) --no-print-directory -j2 warm stages
 
 stages:
-	@for stage in $(STAGES); do MAKEFLAGS= $(MAKE) --no-print-directory $$stage; done
+	@for stage in $(STAGES); do \
+	  began=$$SECONDS; MAKEFLAGS= $(MAKE) --no-print-directory $$stage; took=$$((SECONDS - began)); \
+	  echo "make $$stage: $$((took / 60)) min $$((took % 60)) s"; \
+	done; echo "All passed in $$((SECONDS / 60)) min $$((SECONDS % 60)) s"
 
 demo: ## A lab node from bare to ready, through a reboot, with a report
 	@$(MAKE) --no-print-directory -j2 setup lab

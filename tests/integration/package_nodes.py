@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of package_set by real dnf and real pacman share: nodes that are no guests, keys, and a server.
+"""Nodes that are no guests, for the tests of package_set by real dnf and real pacman.
 
 A node is this machine's root file system with a layer of its own over it, in mount and process namespaces of its own:
 what is installed there is gone with the test, and this machine is as it was. The layer hides dpkg, so that the package
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.server
 import json
 import os
 import shutil
@@ -89,7 +88,7 @@ class Node:
                     ):
                         return int(child)
             assert self.process.poll() is None, "the node ended before it began"
-            time.sleep(0.02)
+            time.sleep(0.02)  # nothing tells when the kernel has begun it
         raise AssertionError("the node did not begin")
 
     def enter(self, *argv: str) -> list[str]:
@@ -152,7 +151,7 @@ class Node:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 return True
-            time.sleep(0.002)
+            time.sleep(0.002)  # as close to the moment as looking comes
         return False
 
     def cut_down(self, who: str, when: Callable[[], bool], **params: object) -> None:
@@ -185,78 +184,9 @@ class Node:
         self.process.wait()
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves a folder on loopback. ``faults``: how a path, by its end, is answered instead."""
-
-    daemon_threads = True
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.faults: dict[str, str] = {}
-        self.asked: list[str] = []
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def end(self) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def log_message(self, *_words: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        fault = next((what for end, what in self.server.faults.items() if self.path.endswith(end)), "")
-        file = self.server.folder / self.path.lstrip("/")
-        if fault == "503":
-            self.answer(503, b"busy")
-        elif fault == "404" or not file.is_file():
-            self.answer(404, b"not here")
-        elif fault == "stall":
-            time.sleep(30)
-        else:
-            data = bytearray(file.read_bytes())
-            if fault == "tampered":
-                data[-20] ^= 0xFF
-            self.answer(200, bytes(data))
-
-    do_HEAD = do_GET
-
-    def answer(self, status: int, data: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.wfile.write(b"" if self.command == "HEAD" else data)
-
-
-class Gpg:
-    """Keys made for one run of the tests, and worth nothing."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        home.chmod(0o700)
-
-    def __call__(self, *argv: str) -> bytes:
-        command = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--pinentry-mode", "loopback"]
-        done = subprocess.run([*command, "--passphrase", "", *argv], capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    def key(self, name: str) -> str:
-        """Make a signing key; its fingerprint."""
-        self("--quick-gen-key", f"{name} (fixture) <{name}@example.org>", "rsa2048", "sign", "never")
-        lines = self("--with-colons", "--list-keys", f"<{name}@example.org>").decode().splitlines()
-        return next(line.split(":")[9] for line in lines if line.startswith("fpr"))
-
-    def end(self) -> None:
-        subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False, capture_output=True)
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Look again and again, since nothing tells when it is so."""
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, f"not so after {seconds} s"
+        time.sleep(0.02)

@@ -13,7 +13,6 @@ import contextlib
 import datetime
 import gzip
 import hashlib
-import http.server
 import ipaddress
 import json
 import os
@@ -27,6 +26,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from fixture_server import Gpg, Server
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DAY = 86400
@@ -40,109 +40,14 @@ pytestmark = [
 ]
 
 
-# --- A repository, and what serves it
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves a folder. ``faults``: what to do instead, by the end of a path."""
-
-    daemon_threads = True
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.faults = {}
-        self.asked = []
-        self.clock = None
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_words):
-        pass
-
-    def date_time_string(self, timestamp=None):
-        return super().date_time_string(timestamp or self.server.clock)
-
-    def do_HEAD(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def do_GET(self):
-        self.server.asked.append(self.path)
-        fault = next((what for end, what in self.server.faults.items() if self.path.endswith(end)), None)
-        file = self.server.folder / self.path.lstrip("/")
-        if fault == "404" or (fault is None and not file.is_file()):
-            self.answer(404, b"not here")
-        elif fault in ("503", "503 once"):
-            if fault == "503 once":
-                self.server.faults.clear()
-            self.answer(503, b"busy")
-        elif fault == "stall":
-            time.sleep(30)
-        elif fault == "page":
-            self.answer(200, b"<!DOCTYPE html><html>Please log in</html>")
-        elif fault == "truncated":
-            data = file.read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data[: len(data) // 2])
-            self.close_connection = True
-        elif fault == "tampered":
-            data = bytearray(file.read_bytes())
-            data[-20] ^= 0xFF
-            self.answer(200, bytes(data))
-        else:
-            self.answer(200, file.read_bytes())
-
-    def answer(self, status, data):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        with contextlib.suppress(BrokenPipeError):
-            self.wfile.write(data)
-
-
-class Gpg:
-    """Keys made for one run of the tests."""
-
-    def __init__(self, home):
-        self.home = home
-
-    def __call__(self, *argv, at=None, data=None):
-        clock = ["--faked-system-time", f"{int(at)}!"] if at else []
-        command = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--pinentry-mode", "loopback"]
-        done = subprocess.run(
-            [*command, "--passphrase", "", *clock, *argv], input=data, capture_output=True, check=False
-        )
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    def key(self, name, *, digest="SHA512", expires="never", at=None):
-        """Make a signing key; its fingerprint."""
-        address = f"{name}@example.org"
-        self("--cert-digest-algo", digest, "--quick-gen-key", f"{name} <{address}>", "rsa2048", "sign", expires, at=at)
-        return self.fingerprint(f"<{address}>")
-
-    def fingerprint(self, name):
-        lines = self("--with-colons", "--list-keys", name).decode().splitlines()
-        return next(line.split(":")[9] for line in lines if line.startswith("fpr"))
+# --- A repository
 
 
 @pytest.fixture(scope="module")
 def gpg(tmp_path_factory):
-    home = tmp_path_factory.mktemp("gnupg")
-    home.chmod(0o700)
-    yield Gpg(home)
-    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
+    made = Gpg(tmp_path_factory.mktemp("gnupg"))
+    yield made
+    made.end()
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +124,9 @@ def server(tmp_path, debs, gpg, keys):
     folder = tmp_path / "served"
     shutil.copytree(debs, folder)
     publish(folder, gpg, keys["good"])
-    with contextlib.closing(Server(folder)) as running:
-        running.close = running.server_close
-        yield running
-        running.shutdown()
+    running = Server(folder)
+    yield running
+    running.end()
 
 
 # --- A throw-away root

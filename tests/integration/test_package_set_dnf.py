@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 
 import package_nodes
 import pytest
+from fixture_server import Gpg, Server
+
+MISSING = package_nodes.missing("dnf", "rpmbuild", "rpmsign", "createrepo_c")
 
 pytestmark = [
     pytest.mark.stage("root"),
-    pytest.mark.skipif(
-        bool(package_nodes.missing("dnf", "rpmbuild", "rpmsign", "createrepo_c")),
-        reason=package_nodes.missing("dnf", "rpmbuild", "rpmsign", "createrepo_c"),
-    ),
+    pytest.mark.skipif(bool(MISSING), reason=MISSING),
 ]
 
 # As RHEL 9 has it. Debian's rpm keeps its database in the home folder otherwise.
@@ -81,7 +80,7 @@ def publish(folder):
 
 @pytest.fixture(scope="module")
 def gpg(tmp_path_factory):
-    made = package_nodes.Gpg(tmp_path_factory.mktemp("gnupg"))
+    made = Gpg(tmp_path_factory.mktemp("gnupg"))
     yield made
     made.end()
 
@@ -137,7 +136,7 @@ def server(tmp_path, rpms, gpg, keys):
     shutil.copytree(rpms, folder)
     publish(folder)
     (folder / "key.asc").write_bytes(gpg("--armor", "--export", keys["good"]))
-    running = package_nodes.Server(folder)
+    running = Server(folder)
     yield running
     running.end()
 
@@ -289,7 +288,7 @@ def test_another_dnf_is_waited_for_and_named_where_that_takes_too_long(node, ser
     node.set(repository=repository(server, keys), packages=[{"name": "fixture-toolkit"}])
     node.write("/slow", "")
     other = node.start("dnf", "-y", "install", "fixture-runtime")
-    wait_for(lambda: node.path("/var/post").exists())
+    package_nodes.wait_for(lambda: node.path("/var/post").exists())
 
     named = node.set(repository=repository(server, keys), packages=[DRIVER], lock_timeout_seconds=1)
     node.path("/slow").unlink()
@@ -299,13 +298,6 @@ def test_another_dnf_is_waited_for_and_named_where_that_takes_too_long(node, ser
     assert "dnf -y install fixture-runtime" in named["msg"], named
     assert waited["installed"]["fixture-driver"] == "580.10-1", waited
     assert state(node, "fixture-runtime") == "3:2.2.0-1"
-
-
-def wait_for(condition, seconds=60):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("before", ["", "2.1.*"])

@@ -13,14 +13,16 @@ import hashlib
 import io
 import shutil
 import tarfile
-import time
 
 import package_nodes
 import pytest
+from fixture_server import Gpg, Server
+
+MISSING = package_nodes.missing("pacman")
 
 pytestmark = [
     pytest.mark.stage("root"),
-    pytest.mark.skipif(bool(package_nodes.missing("pacman")), reason=package_nodes.missing("pacman")),
+    pytest.mark.skipif(bool(MISSING), reason=MISSING),
 ]
 
 LOG = "/var/log/gpunode.ready/packages.log"
@@ -88,7 +90,7 @@ def publish(folder, *files):
 
 @pytest.fixture(scope="module")
 def gpg(tmp_path_factory):
-    made = package_nodes.Gpg(tmp_path_factory.mktemp("gnupg"))
+    made = Gpg(tmp_path_factory.mktemp("gnupg"))
     yield made
     made.end()
 
@@ -148,7 +150,7 @@ def base(tmp_path_factory, gpg, keys):
 def server(tmp_path, packages):
     folder = tmp_path / "served"
     shutil.copytree(packages, folder, copy_function=shutil.copy)
-    running = package_nodes.Server(folder)
+    running = Server(folder)
     offer(running)
     yield running
     running.end()
@@ -278,17 +280,10 @@ def test_a_repository_that_does_not_answer_aright_is_named(node, server, fault):
 # --- Others at work, and power cuts
 
 
-def wait_for(condition, seconds=60):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-
-
 def test_another_pacman_is_waited_for_and_named_where_that_takes_too_long(node):
     node.write("/slow", "")
     other = node.start("pacman", "--noconfirm", "-S", "fixture-runtime")
-    wait_for(node.path("/var/post").exists)
+    package_nodes.wait_for(node.path("/var/post").exists)
 
     named = node.set(packages=[DRIVER], lock_timeout_seconds=1)
     node.path("/slow").unlink()
