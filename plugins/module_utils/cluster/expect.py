@@ -16,6 +16,7 @@ CLUSTER_EXPECT: dict[str, Any] = {
     "devices": None,
     "replicas": 1,  # how often each GPU is advertised, where it is shared
     "runtime_class": "nvidia",  # the RuntimeClass of GPU pods; None: the runtime's default injects GPUs
+    "storage": False,  # whether claims should find a default StorageClass, or the name of the one that they ask for
 }
 
 
