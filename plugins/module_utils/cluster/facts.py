@@ -236,6 +236,7 @@ def storage(client: Client) -> dict[str, Any]:
                 "reclaim": item.get("reclaimPolicy") or "Delete",
                 "default": bool(default_by),
                 "default_by": default_by,
+                "labels": item["metadata"].get("labels") or {},
                 "managed_by": _managed_by(item),
             }
         )

@@ -45,7 +45,10 @@ def facts(*classes, provisioners=(), nodes=(), volumes=None):
     return {"api": {"problem": None}, "nodes": named, "storage": storage}
 
 
-OURS = {"managed_by": "gpunode.ready"}
+OURS = {
+    "managed_by": "gpunode.ready",
+    "labels": {"app.kubernetes.io/name": core.NAME, "app.kubernetes.io/managed-by": "gpunode.ready"},
+}
 STANDARD = storage_class("standard", provisioner="ebs.csi.aws.com", default=True, managed_by="Helm")
 
 
@@ -245,8 +248,9 @@ def test_of_a_class_that_is_adopted_nothing_but_the_default_is_touched(there, ex
     assert "provisioner" not in made[0]
 
 
-def test_what_goes_is_ours_alone():
-    kinds = [item["kind"] for item in core.removable({}, facts(storage_class(managed_by="k3s")))]
+@pytest.mark.parametrize("manager", ["k3s", "gpunode.ready"])
+def test_what_goes_is_ours_alone(manager):
+    kinds = [item["kind"] for item in core.removable({}, facts(storage_class(managed_by=manager)))]
 
     assert "StorageClass" not in kinds
     assert "Namespace" not in kinds
