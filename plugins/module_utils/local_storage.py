@@ -285,7 +285,7 @@ def _left_behind(what: Mapping[str, Any], storage: Mapping[str, Any]) -> Iterato
 def _is_ours(item: Mapping[str, Any]) -> bool:
     """By its labels: of a class that was only adopted, or applied by hand, we own some fields as well."""
     labels = item.get("labels")
-    return isinstance(labels, Mapping) and labels.items() >= _labels().items()
+    return isinstance(labels, Mapping) and all(labels.get(name) == value for name, value in _labels().items())
 
 
 def _entries(facts: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
