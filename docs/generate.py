@@ -485,6 +485,7 @@ PINS = {
     "crio_version": "the newest of the minor, then held",
     "containerd_version": "empty: what is installed, else the newest, then held",
     "docker_version": "empty: what is installed, else the newest, then held",
+    "local_storage_version": "exactly this image",
 }
 OF_UPSTREAM = {"crio": "the CRI-O project", "containerd": "Docker", "docker": "Docker"}
 

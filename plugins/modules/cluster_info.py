@@ -11,11 +11,12 @@ module: cluster_info
 short_description: Look at a cluster once through its API, and say why its GPUs are not scheduled
 description:
   - Reads nodes, RuntimeClasses, the DaemonSets and pods of the GPU stack and of the pod network, pending and failed
-    pods, warnings, StorageClasses, claims, aggregated APIs and the kubelets' requests for certificates in a few list
-    calls, whatever the size of the cluster, and judges them.
+    pods, warnings, StorageClasses, provisioners, volumes, claims, aggregated APIs and the kubelets' requests for
+    certificates in a few list calls, whatever the size of the cluster, and judges them.
   - Says why a DaemonSet has DESIRED 0 (the label, taint or affinity by name), why a pod is Pending, which RuntimeClass
     or handler is lacking, which node offers another number of GPUs than it has, which pods a reboot or an eviction left
-    behind, which claims nothing will bind, and what is wrong with the kubeconfig or the API server itself.
+    behind, which claims nothing will bind, which provisioner does not run, whether no or more than one StorageClass is
+    the default, and what is wrong with the kubeconfig or the API server itself.
   - Where O(node_facts) are given, joins what M(gpunode.ready.node_info) saw on the nodes with what the API tells of
     them.
   - An API that does not answer is a finding like any other. The module fails for findings only where O(fail_on) asks.
@@ -44,7 +45,8 @@ options:
         how many of it each of these nodes should offer, or that by node name (a number, or numbers by resource), by
         default what NVML sees times C(replicas) (int, default 1); C(runtime_class) (default C(nvidia); null where the
         runtime's default handler injects GPUs); C(api_services) (list, default none) - APIs that a Service in the
-        cluster should answer, such as C(v1beta1.metrics.k8s.io).
+        cluster should answer, such as C(v1beta1.metrics.k8s.io); C(storage) (default false) - V(true) where claims
+        should find a default StorageClass, or the name of the one that they ask for.
     type: dict
     default: {}
   layers:
@@ -107,6 +109,13 @@ EXAMPLES = r"""
   until: verdict is success
   retries: 60
   delay: 5
+
+- name: Refuse to deploy what is stateful where its claims would wait for ever
+  gpunode.ready.cluster_info:
+    parts: [pods, storage]
+    layers: [kubeadm, storage]
+    expect: {storage: true}
+    fail_on: fatal
 
 - name: GPUs of each node, as the API sees them
   ansible.builtin.debug:

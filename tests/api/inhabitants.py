@@ -93,6 +93,29 @@ class Cluster:
     def runtimeclass(self, name="nvidia", handler="nvidia", **more):
         return self.put("/apis/node.k8s.io/v1/runtimeclasses", {"metadata": {"name": name}, "handler": handler, **more})
 
+    def storageclass(self, name="local-path", provisioner="rancher.io/local-path", default=False, **labels: str):
+        annotations = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
+        metadata = {"name": name, "annotations": annotations, "labels": labels}
+        item = {"metadata": metadata, "provisioner": provisioner, "volumeBindingMode": "WaitForFirstConsumer"}
+        return self.put("/apis/storage.k8s.io/v1/storageclasses", item)
+
+    def provisioner(self, name="local-path-provisioner", namespace="kube-system", ready=1, conditions=(), **more):
+        """A Deployment of local-path-provisioner, as k3s brings it, with its status as a controller reports it."""
+        labels = {"app": name}
+        pod = {"containers": [{"name": "provisioner", "image": "rancher/local-path-provisioner:v0.0.36", **more}]}
+        spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        made = self.put(path, {"metadata": {"name": name, "namespace": namespace}, "spec": spec})
+        self.rolled_out(made, ready, conditions)
+        return made
+
+    def rolled_out(self, deployment: dict[str, Any], ready=1, conditions=()) -> None:
+        metadata = deployment["metadata"]
+        numbers = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": ready, "availableReplicas": ready}
+        status = {"observedGeneration": metadata["generation"], **numbers, "conditions": [*conditions]}
+        path = f"/apis/apps/v1/namespaces/{metadata['namespace']}/deployments/{metadata['name']}/status"
+        self.patch(path, {"status": status})
+
     def warning(self, kind: str, namespace: str, name: str, reason: str, message: str):
         space = namespace or "default"
         about = {"kind": kind, "namespace": space, "name": name, "apiVersion": "v1"}
@@ -116,6 +139,7 @@ class Cluster:
             for kind in (
                 f"/api/v1/namespaces/{space}/pods",
                 f"/apis/apps/v1/namespaces/{space}/daemonsets",
+                f"/apis/apps/v1/namespaces/{space}/deployments",
                 f"/api/v1/namespaces/{space}/events",
                 f"/api/v1/namespaces/{space}/configmaps",
                 f"/api/v1/namespaces/{space}/persistentvolumeclaims",
@@ -128,7 +152,12 @@ class Cluster:
         for item in list(self.client.list(path)):
             if item["spec"].get("service"):
                 self.sweep_one(f"{path}/{item['metadata']['name']}")
-        for kind in ("/api/v1/nodes", "/apis/node.k8s.io/v1/runtimeclasses", "/apis/storage.k8s.io/v1/storageclasses"):
+        for kind in (
+            "/api/v1/nodes",
+            "/api/v1/persistentvolumes",
+            "/apis/node.k8s.io/v1/runtimeclasses",
+            "/apis/storage.k8s.io/v1/storageclasses",
+        ):
             self.sweep(kind, {})
         for space in spaces:
             if space.startswith("kube-") or space == "default":

@@ -84,7 +84,7 @@ def test_the_look_takes_a_few_lists_whatever_the_size(cluster):
 
     collect(many)
 
-    assert few.requests == many.requests == 12
+    assert few.requests == many.requests == 14
 
 
 # ---------------------------------------------------------------- what is put there, and what must be found
@@ -342,6 +342,26 @@ def unknown_class(cluster):
     claim(cluster, "fast", storageClassName="nvme")
 
 
+def no_default(cluster):
+    cluster.storageclass("fast", "ebs.csi.aws.com")
+
+
+def two_defaults(cluster):
+    cluster.storageclass("fast", "ebs.csi.aws.com", default=True)
+    cluster.storageclass("slow", "x/y", default=True)
+
+
+def provisioner_refused(cluster):
+    message = 'pods "local-path-provisioner-" is forbidden: violates PodSecurity "restricted:latest"'
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+    cluster.storageclass(default=True)
+    cluster.provisioner(ready=0, conditions=[failure])
+
+
+def provisioner_gone(cluster):
+    cluster.storageclass(default=True)
+
+
 def exporter_unlabelled(cluster):
     healthy(cluster)
     selector = {**TOLERATES, "nodeSelector": {"nvidia.com/gpu.deploy.dcgm-exporter": "true"}}
@@ -391,6 +411,12 @@ SCENES = {
     "pvc-unbound-no-storageclass": [
         (homeless_claim, "^default/data waits for the default StorageClass"),
         (unknown_class, r"default/fast waits for the StorageClass nvme.*\(there: local-path\)"),
+    ],
+    "storageclass-missing": [(no_default, r"No StorageClass is the default \(there: fast\)")],
+    "default-storageclass-twice": [(two_defaults, "fast .* and slow .* are each the default StorageClass")],
+    "storage-provisioner-not-ready": [
+        (provisioner_refused, "kube-system/local-path-provisioner .* has 0 of 1 pods ready.*violates PodSecurity"),
+        (provisioner_gone, "local-path names the provisioner rancher.io/local-path, and no Deployment runs it"),
     ],
     "dcgm-node-label-missing": [(exporter_unlabelled, "nvidia.com/gpu.deploy.dcgm-exporter=true")],
 }

@@ -16,7 +16,7 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()
 
 
 # Roles of the cluster, which run where a kubeconfig is: they look at the cluster, not at the node.
-CLUSTER_ROLES = {"cni", "device_plugin", "metrics_server", "monitoring"}
+CLUSTER_ROLES = {"cni", "device_plugin", "local_storage", "metrics_server", "monitoring"}
 
 
 def load(role: str, path: str):

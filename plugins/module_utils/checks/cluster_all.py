@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import Any
 
 from ..findings import Finding
-from . import cluster_api, cluster_gpu, cluster_network, cluster_pods
+from . import cluster_api, cluster_gpu, cluster_network, cluster_pods, cluster_storage
 from .catalogue import Check, Expect, Facts, judge_node
 
-MODULES: tuple[ModuleType, ...] = (cluster_api, cluster_network, cluster_gpu, cluster_pods)
+MODULES: tuple[ModuleType, ...] = (cluster_api, cluster_network, cluster_gpu, cluster_pods, cluster_storage)
 
 CLUSTER_CHECKS: tuple[Check, ...] = tuple(
     value for module in MODULES for value in vars(module).values() if isinstance(value, Check)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pods that do not run, and the claims they wait for: what keeps each of them, in numbers."""
+"""Pods that do not run: what keeps each of them, in numbers."""
 
 from __future__ import annotations
 
@@ -245,42 +245,4 @@ def evicted(facts: Facts, expect: Expect) -> Iterator[Match]:
                 ),
             ),
             severity="degraded" if total >= 1000 else None,
-        )
-
-
-@check(
-    "pvc-unbound-no-storageclass",
-    layer="storage",
-    severity="degraded",
-    meaning="Claims stay Pending, because nothing makes a volume for them: no such StorageClass, or no default one.",
-    remedy=Remedy(
-        "Install a provisioner, and mark its StorageClass as the default.",
-        (
-            "kubectl get storageclass",
-            "kubectl annotate storageclass <name> storageclass.kubernetes.io/is-default-class=true",
-        ),
-    ),
-)
-def unbound(facts: Facts, expect: Expect) -> Iterator[Match]:
-    classes = {text(item, "name"): item for item in entries(facts, "storage.classes")}
-    default = [name for name, item in classes.items() if item.get("default") is True]
-    homeless: dict[str, list[Mapping]] = {}
-    for claim in entries(facts, "storage.pending_claims"):
-        wanted = claim.get("class")
-        if claim.get("volume") or wanted == "":  # bound by hand, without a class
-            continue
-        if wanted is None and not default:
-            homeless.setdefault("", []).append(claim)
-        elif isinstance(wanted, str) and wanted not in classes:
-            homeless.setdefault(wanted, []).append(claim)
-    for wanted, claims in homeless.items():
-        there = listed(sorted(classes), "no StorageClass")
-        asks = f"the StorageClass {wanted}" if wanted else "the default StorageClass"
-        yield Match(
-            subject=f"PersistentVolumeClaim {named(claims)}",
-            cause=f"{named(claims)} {'waits' if len(claims) == 1 else 'wait'} for {asks}, and there is "
-            f"{'none of that name' if wanted else 'none'} (there: {there}); expected one.",
-            evidence=(
-                Evidence(f"PersistentVolumeClaim {full_name(claims[0])}", f"storageClassName: {wanted or '(none)'}"),
-            ),
         )

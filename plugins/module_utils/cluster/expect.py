@@ -17,6 +17,7 @@ CLUSTER_EXPECT: dict[str, Any] = {
     "replicas": 1,  # how often each GPU is advertised, where it is shared
     "api_services": [],  # APIs that a Service in the cluster should answer, such as v1beta1.metrics.k8s.io
     "runtime_class": "nvidia",  # the RuntimeClass of GPU pods; None: the runtime's default injects GPUs
+    "storage": False,  # whether claims should find a default StorageClass, or the name of the one that they ask for
 }
 
 

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look once at a cluster: every part of its facts from one list call, never one call an object.
+"""Look once at a cluster: every part of its facts from a list call of each kind, never one call an object.
 
 Of thousands of pods only those are kept that a check could speak of: pending, failed, with devices, or part of the GPU
-stack, the pod network or metrics-server. What each part holds: ``docs/facts.md``. A part that the API refuses is
-``{"unavailable": reason}`` and hides no other; when nobody answers, nobody is asked again.
+stack, the pod network, metrics-server or storage. What each part holds: ``docs/facts.md``. A part that the API refuses
+is ``{"unavailable": reason}`` and hides no other; when nobody answers, nobody is asked again.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ IMAGES: tuple[tuple[str, str], ...] = (
     (r"dcgm-exporter", "dcgm"),
     (r"node-feature-discovery", "nfd"),
     (r"(k8s-dra-driver-gpu|dra-driver-nvidia-gpu)", "dra"),
+    (r"local-path-provisioner", "provisioner"),
 )
 # What carries the cluster besides, by the last parts of an image's path, of which the first one is upstream's.
 SERVICES: tuple[tuple[str, str], ...] = (
@@ -168,7 +169,7 @@ def daemonsets(client: Client) -> list[dict[str, Any]]:
     found = []
     for item in client.list("/apis/apps/v1/daemonsets"):
         pod = pod_spec(((item.get("spec") or {}).get("template") or {}).get("spec") or {})
-        if not pod["component"]:
+        if pod["component"] in ("", "provisioner"):
             continue
         status = item.get("status") or {}
         found.append(
@@ -235,28 +236,77 @@ def events(client: Client) -> list[dict[str, Any]]:
     return list(newest.values())
 
 
+# What makes a StorageClass the default; the API still reads the older one.
+DEFAULTS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+
+
 def storage(client: Client) -> dict[str, Any]:
-    """StorageClasses, and the claims that wait for one."""
+    """StorageClasses, who provisions for them, how many volumes they have, and the claims that wait for one."""
     classes, claims = [], []
     for item in client.list("/apis/storage.k8s.io/v1/storageclasses"):
         annotations = item["metadata"].get("annotations") or {}
+        default_by = [name for name in DEFAULTS if annotations.get(name) == "true"]
         classes.append(
             {
                 "name": item["metadata"]["name"],
                 "provisioner": item.get("provisioner"),
                 "binding": item.get("volumeBindingMode") or "Immediate",
-                "default": "true"
-                in (
-                    annotations.get("storageclass.kubernetes.io/is-default-class"),
-                    annotations.get("storageclass.beta.kubernetes.io/is-default-class"),
-                ),
+                "reclaim": item.get("reclaimPolicy") or "Delete",
+                "default": bool(default_by),
+                "default_by": default_by,
+                "labels": item["metadata"].get("labels") or {},
+                "managed_by": _managed_by(item),
             }
         )
     for item in client.list("/api/v1/persistentvolumeclaims"):
         if (item.get("status") or {}).get("phase") == "Pending":
             spec = item.get("spec") or {}
             claims.append({**_name(item), "class": spec.get("storageClassName"), "volume": spec.get("volumeName")})
-    return {"classes": classes, "pending_claims": claims}
+    volumes: dict[str, int] = {}
+    for item in client.list("/api/v1/persistentvolumes"):
+        name = (item.get("spec") or {}).get("storageClassName") or ""
+        volumes[name] = volumes.get(name, 0) + 1
+    found = [provisioner(item) for item in client.list("/apis/apps/v1/deployments")]
+    return {
+        "classes": classes,
+        "provisioners": [item for item in found if item],
+        "volumes": volumes,
+        "pending_claims": claims,
+    }
+
+
+def provisioner(item: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A Deployment that runs local-path-provisioner; None for any other."""
+    spec, status = item.get("spec") or {}, item.get("status") or {}
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+    if component_of(containers) != "provisioner":
+        return None
+    seen = (status.get("observedGeneration") or 0) >= (item["metadata"].get("generation") or 0)
+    failures = [one for one in status.get("conditions") or [] if one.get("type") == "ReplicaFailure"]
+    return {
+        **_name(item),
+        "provisioner": _serves(containers),
+        "images": [container.get("image") or "" for container in containers],
+        "desired": spec.get("replicas", 1),
+        "updated": (status.get("updatedReplicas") or 0) if seen else 0,
+        "ready": status.get("readyReplicas") or 0,
+        "message": next((one.get("message") or "" for one in failures if one.get("status") == "True"), ""),
+        "managed_by": _managed_by(item),
+    }
+
+
+def _serves(containers: Iterable[Mapping[str, Any]]) -> str:
+    """The name that a local-path-provisioner serves: by flag, by variable, or its own."""
+    for container in containers:
+        words = [str(word) for word in [*(container.get("command") or []), *(container.get("args") or [])]]
+        for number, word in enumerate(words):
+            flag, equals, value = word.partition("=")
+            if flag in ("--provisioner-name", "-provisioner-name"):
+                return value if equals else next(iter(words[number + 1 :]), "")
+        for pair in container.get("env") or []:
+            if pair.get("name") == "PROVISIONER_NAME" and pair.get("value"):
+                return str(pair["value"])
+    return "rancher.io/local-path"
 
 
 def apiservices(client: Client) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ UNBOUND = Failure(
             'kubectl patch storageclass <name> -p \'{"metadata":{"annotations":{"storageclass.kubernetes.io/is'
             '-default-class":"true"}}}\'',
         ),
+        role="local_storage",
     ),
     signatures=(
         Signature(

@@ -100,7 +100,7 @@ NAMES = [
     "current", "pod", "runtime_class", "node_selector", "node_affinity", "tolerations", "requests", "phase",
     "reason", "message", "node", "owner", "waiting", "listed", "counts", "evicted", "classes", "pending_claims",
     "default", "class", "key", "effect", "kind", "text", "problem", "version", "kubelet_version", "ready", "failed",
-    "unavailable", "handler", "nvidia.com/gpu", "gpus", "devices",
+    "unavailable", "handler", "nvidia.com/gpu", "gpus", "devices", "provisioners", "provisioner", "updated",
 ]
 # fmt: on
 anything = st.recursive(
