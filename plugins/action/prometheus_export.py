@@ -11,7 +11,7 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpunode.ready.plugins.module_utils.prometheus_export import ARGUMENTS, ExportError
 
-# What needs the libraries is imported where it is used: this file is read before Ansible forks, with them it would be slow.
+# What needs the libraries is imported where it is used: Ansible reads this file before it forks.
 
 
 class ActionModule(ActionBase):
@@ -53,6 +53,6 @@ def lacking_libraries(plots: str) -> str:
     why = "; ".join(f"{name}: {found[name]}" for name in lacking)
     spare = " Without matplotlib it works with plots set to none." if lacking == ["matplotlib"] else ""
     return (
-        f"{missing_required_lib(', '.join(lacking))} The export runs beside Ansible itself: pip install"
+        f"{missing_required_lib(', '.join(lacking))}. The export runs beside Ansible itself: pip install"
         f" {' '.join(lacking)} (pipx inject ansible-core {' '.join(lacking)}).{spare} ({why})"
     )

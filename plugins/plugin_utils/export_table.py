@@ -127,7 +127,7 @@ def write(
     """Write the table and give the number of its rows. ``facts`` go into Parquet; ``look`` sees every window."""
     shape = Wide(table) if form == "wide" else Long(table)
     rows = 0
-    with _writer(shape.schema(file_format, facts), stream, file_format, codec) as put:
+    with _writer(shape.schema(file_format, facts), stream, file_format, codec, shape.quoting) as put:
         for window, columns in table.windows():
             for column, values in zip(table.columns, columns):
                 column.see(values, window)
@@ -144,6 +144,8 @@ def write(
 
 class Wide:
     """timestamp, then one column a series."""
+
+    quoting = "none"  # neither times nor numbers hold what a reader could mistake; the header is quoted all the same
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -166,6 +168,8 @@ class Wide:
 
 class Long:
     """timestamp, metric, labels, value: a row for each value that is there."""
+
+    quoting = "needed"
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -212,7 +216,9 @@ def _text(times: Any, grid: Grid) -> Any:
 
 
 @contextlib.contextmanager
-def _writer(schema: Any, stream: IO[bytes], file_format: str, codec: str) -> Iterator[Callable[[Any], None]]:
+def _writer(
+    schema: Any, stream: IO[bytes], file_format: str, codec: str, quoting: str
+) -> Iterator[Callable[[Any], None]]:
     """Writes tables of this schema into an open file, compressed as the format and the codec say."""
     if file_format == ".parquet":
         with pyarrow.parquet.ParquetWriter(stream, schema, compression=codec) as writer:
@@ -222,6 +228,6 @@ def _writer(schema: Any, stream: IO[bytes], file_format: str, codec: str) -> Ite
         sink: Any = stream
         if file_format == ".csv.gz":
             sink = stack.enter_context(gzip.GzipFile("", "wb", fileobj=stream, mtime=0))  # Arrow's closes the file
-        options = pyarrow.csv.WriteOptions(quoting_style="needed")
+        options = pyarrow.csv.WriteOptions(quoting_style=quoting)
         writer = stack.enter_context(pyarrow.csv.CSVWriter(sink, schema, write_options=options))
         yield lambda rows: writer.write_table(rows.cast(schema))
