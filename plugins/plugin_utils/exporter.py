@@ -103,9 +103,6 @@ class Export:
 
     def run(self, now_ms: int, resume: bool) -> tuple[dict[str, Any], int]:
         """The manifest, and how many points were there before. Raises ``ExportError``; what is done then is kept."""
-        folder = os.path.dirname(self.path)
-        if not os.path.isdir(folder):
-            raise ExportError(f"path: {folder} is no folder. Make it first, or let path lie elsewhere.")
         if os.path.isdir(self.path):
             raise ExportError(f"path: {self.path} is a folder, where the table should be. Name a file in it.")
         with self._store.held():

@@ -324,7 +324,7 @@ def test_a_query_that_never_ends_in_time_is_told_with_its_mend(data, tmp_path):
         ({"start": "2025-01-01T00:00:00"}, ["has no zone"]),
         ({"end": str(START - 1)}, ["ends (2024-12-31T23:59:59Z) before it starts"]),
         ({"path": "out.xlsx"}, ["names no format", ".parquet"]),
-        ({"path": "no/such/out.csv"}, ["is no folder"]),
+        ({"path": "/proc/no/such/out.csv"}, ["/proc/no/such/", "Let path lie"]),
         ({"series_max": 2}, ["more than 2 series", "Aggregate"]),
         ({"url": "http://ada:secret@127.0.0.1:1"}, ["holds a password"]),
         ({"url": "127.0.0.1:9090"}, ["is no address"]),
