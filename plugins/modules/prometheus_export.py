@@ -39,8 +39,8 @@ options:
   path:
     description:
       - The table, on the controller. Its ending names the format - C(.csv), C(.csv.gz) or C(.parquet).
-      - Its folder is made where there is none. The manifest lies beside it, with C(.json) added; the pictures, too, each
-        with its metric's name.
+      - Its folder is made where there is none. The manifest lies beside it, with C(.json) added; the pictures, too,
+        each with its metric's name.
       - What is done of an export that is not complete lies in a folder beside it, with a dot before its name and
         C(.parts) after it.
     type: path

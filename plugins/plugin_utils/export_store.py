@@ -52,19 +52,22 @@ class Store:
             os.makedirs(self.folder, exist_ok=True)
             lock = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ExportError(
-                    f"{self.path}: another export to this table runs here ({self.folder} is locked). Wait for"
-                    " it, or end it."
-                ) from None
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise ExportError(
+                f"{self.path}: another export to this table runs here ({self.folder} is locked). Wait for it or end it."
+            ) from None
+        try:
             with told(self.folder):
                 for name in os.listdir(self.folder):
                     if name.endswith(TEMPORARY):
                         os.unlink(os.path.join(self.folder, name))
             yield
         finally:
+            with contextlib.suppress(OSError):
+                if not any(PART.fullmatch(name) for name in os.listdir(self.folder)):
+                    self.remove()  # nothing is done that could be kept
             os.close(lock)
 
     # -- the range, which relative times must not move between two runs

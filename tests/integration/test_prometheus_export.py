@@ -88,10 +88,57 @@ def lines():
             yield f'latency_bucket{{le="{le}"}} {done * share} {START + number * STEP}'
 
 
+KEPT = ("lock", "range.json")  # beside the pieces
+
+
+def research_lines():
+    """What a GPU node and its services export, two pods on one GPU, over ten minutes."""
+    for family in ("node_cpu_seconds", *(f"node_pressure_{one}_seconds" for one in PRESSURES), "inference"):
+        kind = "histogram" if family == "inference" else "counter"
+        name = "inference_latency_seconds" if family == "inference" else family
+        yield f"# TYPE {name} {kind}"
+        for labels, rate in SERIES.get(family, {'node="gpu-1"': 0.2}).items():
+            for number in range(40):
+                sample = f"{name}_{'bucket' if kind == 'histogram' else 'total'}{{{labels}}}"
+                yield f"{sample} {number * STEP * rate!r} {START + number * STEP}"
+    for gauge, series in GAUGES.items():
+        yield f"# TYPE {gauge} gauge"
+        for labels, value in series.items():
+            for number in range(40):
+                yield f"{gauge}{{{labels}}} {value} {START + number * STEP}"
+
+
+PRESSURES = ("cpu_waiting", "memory_waiting", "memory_stalled", "io_waiting", "io_stalled")
+SERIES = {
+    "node_cpu_seconds": {'node="gpu-1",cpu="0",mode="idle"': 0.25, 'node="gpu-1",cpu="1",mode="idle"': 0.75},
+    "inference": {f'node="gpu-1",le="{le}"': rate for le, rate in {"0.1": 5, "0.2": 10, "+Inf": 10}.items()},
+}
+SHARED = {f'UUID="GPU-{gpu}",node="gpu-1",pod="{pod}"': 40 + 20 * gpu for gpu in (0, 1) for pod in ("a", "b")}
+GAUGES = {
+    "node_memory_MemTotal_bytes": {'node="gpu-1"': 1000},
+    "node_memory_MemAvailable_bytes": {'node="gpu-1"': 250},
+    "DCGM_FI_DEV_GPU_UTIL": SHARED,
+    "DCGM_FI_DEV_FB_USED": SHARED,
+    "DCGM_FI_DEV_POWER_USAGE": SHARED,
+}
+RESEARCH = {
+    "cpu_util_percent": 50,
+    "ram_used_bytes": 750,
+    "ram_used_percent": 75,
+    "gpu_util_percent": 50,
+    "gpu_memory_used_bytes": 100 << 20,
+    "gpu_power_watts": 100,
+    **{f"psi_{one}_percent": 20 for one in ("cpu_some", "memory_some", "memory_full", "io_some", "io_full")},
+    "latency_p50_seconds": 0.1,
+    "latency_p95_seconds": 0.19,
+    "latency_p99_seconds": 0.198,
+}
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prometheus")
-    blocks(folder / "data", lines())
+    blocks(folder / "data", [*lines(), *research_lines()])
     return folder / "data"
 
 
@@ -197,6 +244,19 @@ def test_a_long_table_has_a_row_for_each_value_in_the_order_of_time(server, tmp_
     for metric, query in QUERIES.items():
         values = sorted(float(row["value"]) for row in rows if row["metric"] == metric and row["value"] != "nan")
         assert values == sorted(value for value in direct(server, query).values() if not math.isnan(value))
+
+
+@pytest.mark.parametrize(
+    "chosen", [{}, {"profile_by": ["node"], "profile_matchers": 'node="gpu-1"'}], ids=["all", "by"]
+)
+def test_the_research_set_measures_what_its_columns_say(server, tmp_path, chosen):
+    ends = {"start": str(START + 8 * STEP), "end": str(START + 38 * STEP)}  # when rates have their window
+
+    done = export(tmp_path, server.url, queries={}, profile="research", **ends, **chosen)
+
+    found = {one["name"]: one["max"] for one in done["columns"]}
+    assert found == pytest.approx(RESEARCH)
+    assert [one["name"] for one in done["columns"] if one["missing"]] == []
 
 
 def test_the_manifest_counts_gaps_and_nan_apart(server, tmp_path):
@@ -343,6 +403,7 @@ def test_what_cannot_be_exported_is_refused_in_words_and_leaves_no_table(server,
     assert [word for word in words if word not in done["msg"]] == []
     assert "secret" not in json.dumps(done)
     assert not (tmp_path / path).exists()
+    assert not [part for part in tmp_path.glob(".*.parts/*") if part.suffix != ".arrow" and part.name not in KEPT]
 
 
 def test_an_empty_metric_can_be_kept_as_an_empty_column(server, tmp_path):
@@ -606,7 +667,7 @@ def test_a_full_disk_is_told_leaves_no_half_table_and_is_gone_on_from(server, tm
         mount -t tmpfs -o size={kib}k none {tmp_path}/full
         echo old > {tmp_path}/full/out.csv
         if {Path(sys.executable).parent}/ansible-playbook play.json > first 2>&1; then exit 3; fi
-        cp {tmp_path}/full/out.csv old; ls -A {tmp_path}/full/.out.csv.parts > parts
+        cp {tmp_path}/full/out.csv old; ls -AR {tmp_path}/full > parts
         mount -o remount,size=8m {tmp_path}/full
         {Path(sys.executable).parent}/ansible-playbook -v play.json > second 2>&1
         cp {tmp_path}/full/out.csv new; ls -A {tmp_path}/full > left
