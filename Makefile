@@ -37,6 +37,7 @@ lab: packages ## What nodes are booted from, made into the cache
 
 warm: lab ## All that tests have built, made into the cache
 	@$(PYTHON) tests/api/control_plane.py >/dev/null
+	@$(PYTHON) tests/lab/prometheus.py >/dev/null
 
 lint: $(STAMP) ## ruff, mypy, yamllint, shellcheck, ansible-lint (production), argument specs
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

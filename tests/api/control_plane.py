@@ -33,7 +33,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lab"))
 
 from cache import LabError, artifact, digest, run, say
-from image import SUITE, debian_sources
+from debian import apt_options, unpack
+from image import SUITE
 
 PROGRAMS = ("etcd", "kube-apiserver")
 SOURCE = "kubernetes"  # Debian's source package; only bookworm has the whole tree
@@ -72,11 +73,8 @@ def build(folder: Path) -> None:
     )
     work = folder / "work"
     options = apt_options(work)
-    run("apt-get", *options, "update", log=folder / "log", cwd=work)
-    run("apt-get", *options, "download", "etcd-server", REFLECT, log=folder / "log", cwd=work)
-    for package in ("etcd-server", REFLECT):
-        run("dpkg-deb", "--extract", *work.glob(f"{package}_*.deb"), work / "debs", log=folder / "log")
-    shutil.copy(work / "debs/usr/bin/etcd", folder / "etcd")
+    debs = unpack(work, options, folder / "log", "etcd-server", REFLECT)
+    shutil.copy(debs / "usr/bin/etcd", folder / "etcd")
 
     run("apt-get", *options, "source", SOURCE, log=folder / "log", cwd=work)
     unpacked = next(path for path in work.glob(f"{SOURCE}-*") if path.is_dir())
@@ -85,7 +83,7 @@ def build(folder: Path) -> None:
     unpacked.rename(tree)
     library = Path("github.com/modern-go/reflect2")
     shutil.rmtree(tree / "vendor" / library)
-    shutil.copytree(work / "debs/usr/share/gocode/src" / library, tree / "vendor" / library)
+    shutil.copytree(debs / "usr/share/gocode/src" / library, tree / "vendor" / library)
     environment = {
         **os.environ,
         "GO111MODULE": "off",
@@ -98,28 +96,6 @@ def build(folder: Path) -> None:
     shutil.copy(tree / "_output/local/go/bin/kube-apiserver", folder / "kube-apiserver")
     subprocess.run(["chmod", "-R", "u+w", work], check=True)
     shutil.rmtree(work)
-
-
-def apt_options(work: Path) -> list[str]:
-    """An apt of our own below ``work``: this machine's mirror and keyrings, sources enabled, /etc untouched."""
-    (work / "lists/partial").mkdir(parents=True)
-    lines, settings = debian_sources()
-    sources = [line for line in lines if line.split()[2] == SUITE]
-    kinds = [f"{kind} {line.partition(' ')[2]}" for line in sources for kind in ("deb", "deb-src")]
-    (work / "sources.list").write_text("\n".join(kinds) + "\n")
-    (work / "apt.conf").write_text("\n".join(settings) + "\n")
-    pairs = {
-        "Dir::Etc::SourceList": work / "sources.list",
-        "Dir::Etc::SourceParts": "-",
-        "Dir::State::Lists": work / "lists",
-        "Dir::Cache": work / "cache",
-        "APT::Sandbox::User": "root",
-    }
-    return [
-        "-c",
-        str(work / "apt.conf"),
-        *[word for name, value in pairs.items() for word in ("-o", f"{name}={value}")],
-    ]
 
 
 # ---------------------------------------------------------------- one control plane

@@ -24,6 +24,8 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -497,11 +499,97 @@ def pods_beside_kubectl(table: Table, folder: Path, number: int) -> None:
     table.add("maintenance.ratio_to_kubectl", ours / theirs, f"{number} pods", 0.05, KUBECTL, ours / theirs)
 
 
+EXPORT_START = 1_735_689_600  # 2025-01-01T00:00:00Z
+EXPORT_METRICS, EXPORT_POINTS, EXPORT_STEP = 20, 3 * 86400 // 15, 15
+EXPORTER = "ansible_collections.gpunode.ready.plugins.plugin_utils.exporter"
+DIRECT = "the same pieces asked for by urllib and read as JSON, nothing kept"
+
+
+def export_beside_direct_queries(table: Table, folder: Path, rounds: int) -> None:
+    """Three days of 20 metrics to Parquet, beside the bare queries; every value of the table is held against theirs."""
+    from prometheus import blocks, prometheus
+
+    def lines() -> Iterator[str]:
+        for metric in range(EXPORT_METRICS):
+            yield f"# TYPE bench_{metric} gauge"
+            for number in range(EXPORT_POINTS):
+                if not 5000 <= number < 5000 + 40 * metric:  # gaps of another length in each
+                    yield f"bench_{metric} {(number * 7919 + metric) % 10007 / 7} {EXPORT_START + number * EXPORT_STEP}"
+
+    end = EXPORT_START + (EXPORT_POINTS - 1) * EXPORT_STEP
+    queries = {f"m{metric}": f"bench_{metric}" for metric in range(EXPORT_METRICS)}
+    begin = "import json, resource, sys, time; given = json.loads(sys.argv[1]);"
+    ours = (
+        f"{begin} from {EXPORTER} import answer; from {EXPORTER.replace('plugin_utils.exporter', 'module_utils')}"
+        ".prometheus_export import ARGUMENTS; t = time.monotonic();"
+        "answer({**{name: one.get('default') for name, one in ARGUMENTS.items()}, **given}, False, lambda text: None);"
+    )
+    theirs = (
+        f"{begin} import urllib.parse, urllib.request; t = time.monotonic();"
+        "ask = lambda query, start, stop: json.load(urllib.request.urlopen(given['url'] + '/api/v1/query_range', "
+        "urllib.parse.urlencode({'query': query, 'start': start, 'end': stop, 'step': 15}).encode()));"
+        "size = 11000 * 15;"
+        "[ask(query, start, min(start + size - 15, int(given['end']))) for query in given['queries'].values()"
+        " for start in range(int(given['start']), int(given['end']) + 1, size)];"
+    )
+    bare = f"{begin} import {EXPORTER}; t = time.monotonic();"
+    said = "print(time.monotonic() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "collections")}
+    blocks(folder / "export", lines())
+    with prometheus(folder / "prometheus", folder / "export") as server:
+        given = {
+            "url": server.url,
+            "path": str(folder / "bench.parquet"),
+            "start": str(EXPORT_START),
+            "end": str(end),
+            "queries": queries,
+            "plots": "none",
+            "force": True,
+        }
+
+        def measure(code: str) -> tuple[float, float]:
+            command = [sys.executable, "-c", code + said, json.dumps(given)]
+            words = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
+            return float(words[0]), int(words[1]) / 1024
+
+        pairs = [(measure(ours), measure(theirs)) for _round in range(rounds)]
+        imported = measure(bare)[1]
+        differing = compare_with_direct_queries(server.url, folder / "bench.parquet", queries, end)
+    seconds = statistics.median(ours[0] for ours, _theirs in pairs)
+    ratio = seconds / statistics.median(theirs[0] for _ours, theirs in pairs)
+    table.add("export.values_that_differ", differing, "values", 0)
+    table.add("export.seconds", seconds, "s", None, DIRECT, ratio)
+    peak = statistics.median(ours[1] for ours, _theirs in pairs)
+    table.add("export.peak_mib", peak - imported, "MiB", 100, "beyond its libraries")
+
+
+def compare_with_direct_queries(url: str, path: Path, queries: dict[str, str], end: int) -> int:
+    """How many values of the table are not what Prometheus answers, or are in one of the two alone."""
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path)
+    times = [round(moment.timestamp()) for moment in table.column("timestamp").to_pylist()]
+    differing = 0
+    for name, query in queries.items():
+        asked: dict[int, float] = {}
+        for start in range(EXPORT_START, end + 1, 5000 * EXPORT_STEP):  # cut otherwise than the export cuts
+            stop = min(start + 4999 * EXPORT_STEP, end)
+            fields = urllib.parse.urlencode({"query": query, "start": start, "end": stop, "step": EXPORT_STEP})
+            with urllib.request.urlopen(f"{url}/api/v1/query_range?{fields}") as answer:
+                for one in json.load(answer)["data"]["result"]:
+                    asked |= {round(seconds): float(value) for seconds, value in one["values"]}
+        exported = {when: value for when, value in zip(times, table.column(name).to_pylist()) if value is not None}
+        differing += sum(exported.get(when) != asked.get(when) for when in exported.keys() | asked.keys())
+    return differing
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hosts", type=int, default=50)
-    parser.add_argument("--only", choices=["node", "fleet", "look", "diagnose", "cluster_info", "objects", "cleanup"])
+    parser.add_argument(
+        "--only", choices=["node", "fleet", "look", "diagnose", "cluster_info", "objects", "cleanup", "export"]
+    )
     parser.add_argument("--pods", type=int, default=FAILED_PODS, help="failed pods that are cleaned up")
     parser.add_argument("--keep", action="store_true", help="leave the lab node running")
     options = parser.parse_args()
@@ -519,6 +607,8 @@ def main() -> int:
             objects_beside_a_loop(table, folder, options.rounds)
         if options.only in (None, "cleanup"):
             pods_beside_kubectl(table, folder, options.pods)
+        if options.only in (None, "export"):
+            export_beside_direct_queries(table, folder, options.rounds)
         if options.only in (None, "node"):
             on_a_node(table, folder, options.rounds, options.keep)
         if options.only in (None, "fleet"):
