@@ -316,7 +316,7 @@ def absent(module: AnsibleModule) -> None:
     seen = look(Host(), module.params["member"] or "server")
     if seen["role"]:
         module.fail_json(
-            msg=f"This node is a k3s {seen['role']} ({seen['state']}), and what a cluster holds is not taken away here. "
+            msg=f"This node is a k3s {seen['role']} ({seen['state']}), and what a cluster holds is not taken away. "
             "Nothing was changed. Drain it, delete it in the cluster, stop k3s and move /var/lib/rancher/k3s away, if "
             "nothing there is needed any more; then run this again."
         )
