@@ -230,9 +230,9 @@ def _settings(given: Mapping[str, Any]) -> Iterator[str]:
             yield f"k3s_node_ips: `{address}` is no address"
     nets = []
     for name in ("pod_subnet", "service_subnet"):
-        for net in str(given[name]).split(",") if given[name] else ():
+        for text in str(given[name]).split(",") if given[name] else ():
             try:
-                nets.append((name, ipaddress.ip_network(net.strip())))
+                nets.append((name, ipaddress.ip_network(text.strip())))
             except ValueError as error:
                 yield f"k3s_{name}: {error}"
     for index, (name, net) in enumerate(nets):

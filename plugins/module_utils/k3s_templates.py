@@ -138,7 +138,7 @@ def _line(text: str, place: int) -> int:
 def _declared_twice(name: str, text: str, found: Collection[str]) -> Iterator[str]:
     """Tables that the base, or what k3s found itself, has declared already."""
     section = _SECTIONS[name]
-    known = dict.fromkeys(_BASE_TABLES[name], "it is in k3s' own configuration")
+    known: dict[tuple[str, ...], str] = dict.fromkeys(_BASE_TABLES[name], "it is in k3s' own configuration")
     for handler in found:
         own = ("plugins", section, "containerd", "runtimes", handler)
         why = f"k3s has found {handler} on this node, and declares it itself"
