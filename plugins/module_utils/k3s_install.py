@@ -255,7 +255,7 @@ class Install:
         if self.replaced:
             self.ledger.replace(binary=sha256_of(self.place(BINARY)))
         self.ledger.save()
-        if self.replaced:
+        if self.todo.binary:
             self._drop_stage()
 
     def _drop_stage(self) -> None:
