@@ -235,7 +235,7 @@ def test_a_member_of_another_cluster_is_refused_before_any_change(site, tmp_path
 
 
 def test_a_join_that_fails_is_told_and_completed_by_the_next_run(site):
-    first, agent = site.node("n1"), site.node("w2")
+    first, _agent = site.node("n1"), site.node("w2")
     ok(site.play("--limit", "n1"))
 
     # a token of another cluster: the agent tries for ever, as k3s does
