@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 STAMP := $(VENV)/.ready-$(shell sha256sum requirements.txt | cut -c1-16)
 
-.PHONY: help setup packages lint unit check api sanity integration molecule faults figures test demo bench docs changelog build galaxy lock clean
+.PHONY: help setup packages lab warm stages lint unit check api sanity integration molecule faults figures test demo bench docs changelog build galaxy lock clean
 
 help: ## This page
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ $(STAMP): requirements.txt | packages
 
 setup: $(STAMP) ## System packages and .venv
 
+lab: packages ## What nodes are booted from, made into the cache
+	@$(PYTHON) tests/lab/lab.py image >/dev/null
+
+warm: lab ## All that tests have built, made into the cache
+	@$(PYTHON) tests/api/control_plane.py >/dev/null
+
 lint: $(STAMP) ## ruff, mypy, yamllint, shellcheck, ansible-lint (production), argument specs
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -42,7 +48,8 @@ lint: $(STAMP) ## ruff, mypy, yamllint, shellcheck, ansible-lint (production), a
 unit: $(STAMP) ## The pure cores, captured data, properties: seconds
 	@$(BIN)/python -m pytest tests/unit -q -n 2
 
-check: lint unit ## Lint and unit tests: under two minutes
+check: $(STAMP) ## Lint and unit tests, beside each other: under two minutes
+	@$(MAKE) --no-print-directory -j2 lint unit
 
 integration: $(STAMP) ## Modules, filters and playbooks through Ansible itself; the report in a browser
 	@$(BIN)/python -m pytest tests/integration -q -m "not lab" -n 2 --dist loadfile
@@ -59,9 +66,16 @@ galaxy: $(STAMP) ## Build, import as Galaxy would, install offline, run; docs an
 molecule: $(STAMP) ## Real guests: check, converge, idempotence, reboot, verify (SCENARIO=crio for one)
 	@bash molecule/run.sh $(SCENARIO)
 
-test: check sanity galaxy integration api molecule ## All of it
+STAGES := check sanity galaxy integration api molecule
 
-demo: $(STAMP) ## A lab node from bare to ready, through a reboot, with a report
+test: $(STAMP) ## All of it; what later stages have built is made beside the first ones
+	@$(MAKE) --no-print-directory -j2 warm stages
+
+stages:
+	@for stage in $(STAGES); do MAKEFLAGS= $(MAKE) --no-print-directory $$stage; done
+
+demo: ## A lab node from bare to ready, through a reboot, with a report
+	@$(MAKE) --no-print-directory -j2 setup lab
 	@$(BIN)/python tests/lab/demo.py
 
 bench: $(STAMP) ## The figures of docs/performance.md, side by side with their peers

@@ -35,7 +35,7 @@ else
 fi
 if ! molecule test "${run[@]}" --report 2>&1 | tee build/molecule/said.log; then
     # last, where it is looked for: the report names no test
-    grep -aE '^(E  |FAILED|ERROR) |fatal: \[' build/molecule/said.log | tail -40
+    sed 's/^.*│ //' build/molecule/said.log | grep -aE '^(E  |FAILED|ERROR) |fatal: \[' | tail -40
     exit 1
 fi
 echo "Molecule ($scenario): $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"

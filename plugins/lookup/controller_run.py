@@ -42,9 +42,11 @@ _list:
 """
 
 import getpass
+import multiprocessing
 import os
 import socket
 
+from ansible.executor.process.worker import WorkerProcess
 from ansible.plugins.lookup import LookupBase
 
 
@@ -58,22 +60,9 @@ def started_ticks(pid: int) -> str | None:
 
 
 def main_process() -> int:
-    """The process that forked the workers: the eldest ancestor, or this one, that leads this process group.
-
-    Ansible's workers are forked from the process that the user started, and stay in its session and program.
-    """
-    pid = os.getpid()
-    while True:
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                parent = int(file.read().rsplit(b")", 1)[1].split()[1])
-            with open(f"/proc/{parent}/cmdline", "rb") as file:
-                program = file.read().split(b"\0")
-        except (OSError, IndexError, ValueError):
-            return pid
-        if not any(b"ansible" in os.path.basename(word) for word in program[:2]):
-            return pid
-        pid = parent
+    """The process that the user started. A worker of Ansible's is its child, however it was started and is called."""
+    worker, parent = multiprocessing.current_process(), multiprocessing.parent_process()
+    return parent.pid if parent is not None and isinstance(worker, WorkerProcess) else os.getpid()
 
 
 def namespace() -> str:

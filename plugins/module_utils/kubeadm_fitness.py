@@ -16,6 +16,7 @@ from . import kubeadm_config
 from .node import look_up
 
 Facts = Mapping[str, Any]
+CERTIFICATE_DAYS = 365  # certificateValidityPeriod, where nobody sets it: 8760h
 SOCKETS = {
     "crio": "/var/run/crio/crio.sock",
     "containerd": "/run/containerd/containerd.sock",
@@ -43,11 +44,11 @@ def problems(facts: Facts, state: Mapping[str, Any], choices: Mapping[str, Any])
     """Everything against running kubeadm here.
 
     ``state``: what ``kubeadm_info`` told. ``choices``: ``settings`` (as ``kubeadm_config`` takes them), ``member``,
-    ``runtime``, ``cgroup_driver`` (as chosen), ``allow_change``, ``first_control_plane``, ``ca_cert_hash`` (its
-    cluster's), ``hosts`` (of the inventory).
+    ``runtime``, ``cgroup_driver`` (as chosen), ``certificates_days`` (0: not renewed), ``allow_change``,
+    ``first_control_plane``, ``ca_cert_hash`` (its cluster's), ``hosts`` (of the inventory).
     """
     found: list[str] = []
-    for check in (_settings, _foreign, _other_cluster, _cluster, _runtime, _host, _leftovers, _version):
+    for check in (_settings, _foreign, _other_cluster, _cluster, _runtime, _host, _leftovers, _version, _days):
         found += check(facts, state, choices)
     return list(dict.fromkeys(found))
 
@@ -163,4 +164,13 @@ def _version(facts: Facts, state: Mapping[str, Any], choices: Mapping[str, Any])
         yield (
             f"this node is a member with kubelet {running}, and kubeadm_version is {wanted}; expected the version that "
             "runs. Another one is an upgrade, which drains the node and goes control plane by control plane"
+        )
+
+
+def _days(facts: Facts, state: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[str]:
+    days = choices.get("certificates_days")
+    if isinstance(days, int) and days >= CERTIFICATE_DAYS:
+        yield (
+            f"kubeadm_certificates_days is {days}, and a certificate that kubeadm renews ends in {CERTIFICATE_DAYS} "
+            f"days; expected fewer than {CERTIFICATE_DAYS}, or every run would renew them and restart the control plane"
         )

@@ -149,6 +149,17 @@ FAILURES = (
         ),
     ),
     Failure(
+        "not-signed-by-arch",
+        r"key \"(?P<key>[0-9A-F]{8,40})\" (?:is unknown|could not be \S+)|required key missing from keyring|"
+        r"failed retrieving file '[^']*\.sig' from \S+ : The requested URL returned error: 40[0-9]|"
+        r"missing required signature|signature from [^\n]* is (?:invalid|unknown trust|marginal trust)",
+        lambda match, context: (
+            f"a package is not signed as it must be ({match.group(0).strip()}): nothing was installed. pacman trusts "
+            "the keys of its keyring alone. That may be old: pacman -Sy archlinux-keyring, then run again. If it is "
+            "not, the mirror may be tampered with: use another in /etc/pacman.d/mirrorlist"
+        ),
+    ),
+    Failure(
         "key-missing",
         r"(?:NO_PUBKEY|MISSING_KEY|public key is not available[^\n]*) *(?P<key>[0-9A-F]{16,40})",
         lambda match, context: (
@@ -163,12 +174,19 @@ FAILURES = (
         r"Policy rejected [^\n]*|weak (?:security information|algorithm)[^\n]*|"
         r"Sub-process /usr/bin/sqv returned an error[^\n]*|"
         r"GPG (?:check FAILED|key retrieval failed|Keys are configured)[^\n]*|"
-        r"Public key for \S+ is not installed[^\n]*|repomd\.xml GPG signature verification error[^\n]*|"
-        r"signature from [^\n]* is (?:invalid|unknown trust|marginal trust)",
+        r"Public key for \S+ is not installed[^\n]*|repomd\.xml GPG signature verification error[^\n]*",
         lambda match, context: (
             f"the signature of {context.url or 'the repository'} is refused ({match.group(0).strip()}): nothing from "
             "it is installed. The mirror may be tampered with or out of step with upstream; compare its key with "
             f"upstream's, or set `{context.url_variable or 'the repository url'}` to another mirror"
+        ),
+    ),
+    Failure(
+        "no-key-given",
+        r"You have enabled checking of packages via GPG keys\.(?:.|\n)*?^Problem repository: (?P<repository>\S+)",
+        lambda match, context: (
+            f"the repository {match.group('repository')} in /etc/yum.repos.d demands signatures and names no key, and "
+            "rpm trusts none yet, so dnf does nothing at all. Give it its `gpgkey`, or disable it (`enabled=0`)"
         ),
     ),
     Failure(
@@ -201,12 +219,26 @@ FAILURES = (
     Failure(
         "unreachable",
         rf"Failed to fetch {URL}\s+(?P<what>[^\n]*)|"
+        r"failed retrieving file '(?P<file>[^']*)' from (?P<host>\S+) : (?P<what0>[^\n]*)|"
         r"(?P<what2>Could not resolve '?[^\s']+'?|Temporary failure resolving '[^']*'|"
         r"Could not connect to [^\n]*|Cannot initiate the connection[^\n]*|Connection (?:failed|timed out)[^\n]*|"
         r"Curl error \(\d+\): [^\n]*|Could not resolve host: \S+|Cannot download [^\n]*|"
         r"Failed to download metadata for repo '[^']*'[^\n]*|failed to synchronize all databases[^\n]*)",
         lambda match, context: (
-            f"{_url(match, context)} cannot be read: {_said(match)}. Nothing was installed; {context.elsewhere}"
+            f"{_source(match, context)} cannot be read: {_said(match)}. Nothing was installed; {context.elsewhere}"
+        ),
+    ),
+    Failure(
+        "excluded",
+        r"All matches were filtered out by (?P<what>exclude|modular) filtering for argument: (?P<name>\S+)",
+        lambda match, context: (
+            f"{match.group('name')} is there, but hidden from dnf by "
+            + (
+                "another module stream that is enabled (dnf module list --enabled)"
+                if match.group("what") == "modular"
+                else f"an exclude or a version lock ({HELD['dnf']})"
+            )
+            + ". Nothing was installed. Lift that, or want a version that it lets through"
         ),
     ),
     Failure(
@@ -270,6 +302,10 @@ def _where(match: re.Match[str], context: Context) -> str:
         if groups.get(name):
             return str(groups[name]).rstrip(".,:")
     return context.url
+
+
+def _source(match: re.Match[str], context: Context) -> str:
+    return _where(match, context).rstrip(",") if match.groupdict().get("host") else _url(match, context)
 
 
 def _code(match: re.Match[str]) -> str:

@@ -14,13 +14,16 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cmp_to_key
 
 from .facts.packaging import apt_files, installed_packages
 from .files import make_folder, remove, replace_text
@@ -29,6 +32,8 @@ from .ownership import STATE, slug
 from .package_failures import Context, explain, last_words, may_be_stale, recognise
 from .packages import (
     MANAGED,
+    RPM_FORMAT,
+    RPM_KEY,
     Compare,
     Package,
     Pin,
@@ -43,10 +48,14 @@ from .packages import (
     is_older,
     matches,
     newest,
+    parse_ignored,
     parse_locks,
     parse_madison,
     parse_removed,
+    parse_rpm,
+    parse_versionlock,
     preferences,
+    rpm_packages,
     yum_repo,
 )
 
@@ -170,6 +179,13 @@ class Manager:
         """What an interrupted transaction left, beside packages in a broken state."""
         return []
 
+    def unfinished(self) -> list[str]:
+        """What a killed transaction of ours was at, where the package database may call it whole although it is not.
+
+        dpkg's own states tell that; neither rpm nor pacman knows whether the scripts of a package were run.
+        """
+        return []
+
     # Files
 
     def key_path(self, repository: Repository) -> str:
@@ -235,9 +251,17 @@ class Manager:
     def release(self, names: Sequence[str]) -> None:
         """The inverse of ``hold``."""
 
+    def versions(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """What can be had of each, the newest first, as far as that is known without changing anything."""
+        return {}
+
     def predict(self, plan: Plan) -> dict[str, str]:
         """The versions that the plan would install, as far as they are known without changing anything."""
-        return {}
+        steps = [*plan.install, *plan.reinstall]
+        known = self.versions(step.name for step in steps) if steps else {}
+        return {
+            step.name: newest(known.get(step.name, []), step.version, self.compare) or step.version for step in steps
+        }
 
     # Running
 
@@ -345,16 +369,24 @@ def close_journal() -> None:
         os.rmdir(os.path.dirname(JOURNAL))
 
 
-def journal() -> str | None:
-    """What the transaction that was interrupted was for; None where none of ours was."""
+@dataclass(frozen=True)
+class Journal:
+    """A transaction of ours that was interrupted: its packages, and when it began, in seconds since the epoch."""
+
+    packages: tuple[str, ...] = ()
+    started: float = 0
+
+
+def journal() -> Journal | None:
+    """The transaction that was interrupted; None where none of ours was. One that cannot be read names no package."""
     try:
         with open(JOURNAL, encoding="utf-8") as file:
             told = json.load(file)
+        return Journal(tuple(str(name) for name in told["packages"]), float(told["started"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
-        return "an earlier run"
-    return str(told.get("name") or "an earlier run") if isinstance(told, dict) else "an earlier run"
+    except (OSError, ValueError, KeyError, TypeError):
+        return Journal()
 
 
 # --- apt ---------------------------------------------------------------------------------------------------------
@@ -463,9 +495,14 @@ class Apt(Manager):
         )
         if not answer.ok:
             raise self.fail(answer)
+        # what it was killed in the middle of unpacking has nothing to configure yet
+        half = [one.name for one in self.installed().values() if one.half_unpacked]
+        if half:
+            answer = self._get("--reinstall", "install", *half, killable=False)
+            if not answer.ok:
+                raise self.fail(answer)
 
-    def _versions(self, steps: Sequence[Step]) -> dict[str, list[str]]:
-        names = [step.name for step in steps]
+    def versions(self, names: Iterable[str]) -> dict[str, list[str]]:
         return parse_madison(self.host.run("apt-cache", "madison", *names, timeout_seconds=60).out)
 
     def _specs(self, steps: Sequence[Step], resolve: bool) -> list[str]:
@@ -475,7 +512,7 @@ class Apt(Manager):
         (``resolve``) those are left to it.
         """
         asked = [step for step in steps if step.version and (resolve or not re.fullmatch(r"[^*?[]+\*", step.version))]
-        known = self._versions(asked) if asked else {}
+        known = self.versions(step.name for step in asked) if asked else {}
         specs = []
         for step in steps:
             if step not in asked:
@@ -518,7 +555,7 @@ class Apt(Manager):
             and any(fnmatchcase(name, pattern) for pattern in pin.packages)
             and not matches(package.version, pin.version)
         ]
-        known = self._versions(steps) if steps else {}
+        known = self.versions(step.name for step in steps) if steps else {}
         return [step for step in steps if newest(known.get(step.name, []), step.version, compare_debian)]
 
     def _transact(
@@ -571,13 +608,6 @@ class Apt(Manager):
                 f"{self.request.name}: apt-mark {order} {' '.join(names)}: {last_words(answer.err or answer.out)}"
             )
 
-    def predict(self, plan: Plan) -> dict[str, str]:
-        steps = [*plan.install, *plan.reinstall]
-        known = self._versions(steps) if steps else {}
-        return {
-            step.name: newest(known.get(step.name, []), step.version, compare_debian) or step.version for step in steps
-        }
-
 
 class Unavailable(Exception):
     """No repository has a package at the version wanted."""
@@ -610,6 +640,43 @@ class Dnf(Manager):
         "/run/yum.pid",
     )
     versionlock = "/etc/dnf/plugins/versionlock.list"
+    history = "/var/lib/dnf/history.sqlite"
+
+    @property
+    def program(self) -> str:
+        return "dnf" if self.host.which("dnf") else "yum"
+
+    def unfinished(self) -> list[str]:
+        left = journal()
+        return list(left.packages) if left and left.packages and not self._ended(left.started) else []
+
+    def _ended(self, began: float) -> bool:
+        """Whether dnf 4 itself says that it came to the end of all that was begun since, or that nothing was."""
+        try:
+            import sqlite3
+
+            with contextlib.closing(sqlite3.connect(f"file:{self.host.path(self.history)}?mode=ro", uri=True)) as file:
+                rows = file.execute(
+                    "SELECT count(*) FROM trans WHERE dt_begin >= ? AND coalesce(dt_end, 0) = 0", (int(began),)
+                )
+                return rows.fetchone()[0] == 0
+        except Exception:  # no history, none of dnf 4, or a Python without sqlite: then it is looked at again
+            return False
+
+    def repair(self) -> None:
+        """Install again what it was at, so that its scripts are run to their end, and take away what that replaced."""
+        there = self.installed()
+        names = [name for name in self.unfinished() if name in there]
+        answer = self.host.run("rpm", "-q", "--qf", RPM_FORMAT, *names, timeout_seconds=120) if names else None
+        older = [
+            f"{one.name}-{one.version}"
+            for one in rpm_packages(answer.out if answer else "")
+            if not one.name.startswith("kernel") and one.name in there and one.version != there[one.name].version
+        ]
+        if older:
+            self._erase(older)
+        if names:
+            self._must("reinstall", *(f"{name}-{there[name].version}" for name in names))
 
     def holder(self) -> tuple[str, str] | None:
         for path in self.pid_files:
@@ -641,12 +708,29 @@ class Dnf(Manager):
         ]
         if repository is not None:
             options.append(f"--setopt=disable_excludes={repository.name}")
+            # The file of dnf itself may say that repositories which do not answer are passed over in silence.
+            options.append(f"--setopt={repository.name}.skip_if_unavailable=False")
         return options
 
+    def versions(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """What can be had, by what dnf has read of the repositories already; nothing where it has read none."""
+        if not self.host.glob("/var/cache/dnf/*/repodata") and not self.host.glob("/var/cache/libdnf5/*/repodata"):
+            return {}  # to ask would make a cache where there is none
+        excludes = f"--setopt=disable_excludes={self.request.repository.name if self.request.repository else ''}"
+        answer = self.host.run(
+            self.program, "-q", "-C", excludes, "repoquery", "--available", "--queryformat", "%{name} %{evr}\n", *names,
+            timeout_seconds=120,
+        )  # fmt: skip
+        found: dict[str, list[str]] = {}
+        for line in answer.out.splitlines() if answer.ok else ():
+            name, _space, version = line.partition(" ")
+            if version:
+                found.setdefault(name, []).append(version)
+        return {name: sorted(set(there), key=cmp_to_key(compare_rpm), reverse=True) for name, there in found.items()}
+
     def _dnf(self, *argv: str, killable: bool, limit: float | None = None) -> Completed:
-        program = "dnf" if self.host.which("dnf") else "yum"
         seconds = self.request.timeout_seconds if limit is None else min(limit, self.request.timeout_seconds)
-        return self.logged(program, *self._options(), *argv, timeout_seconds=seconds, killable=killable)
+        return self.logged(self.program, *self._options(), *argv, timeout_seconds=seconds, killable=killable)
 
     def refresh(self) -> None:
         repository = self.request.repository
@@ -676,24 +760,66 @@ class Dnf(Manager):
             if self.stream_of(module) != stream:
                 self._must("module", "enable", wanted)
         if plan.remove:
-            # rpm refuses where others need them; dnf would take the others along.
-            answer = self.logged("rpm", "-e", *plan.remove, timeout_seconds=600, killable=False)
-            if not answer.ok:
-                raise self.fail(answer)
+            self._erase(plan.remove)
         older: list[Step] = []
         newer: list[Step] = []
         for step in plan.install:
             down = step.before and step.version and is_older(step.version, step.before, compare_rpm)
             (older if down else newer).append(step)
         early, late = [step for step in newer if step.first], [step for step in newer if not step.first]
-        for order, steps in (
-            ("install", early),
-            ("install", late),
-            ("downgrade", older),
-            ("reinstall", plan.reinstall),
-        ):
-            if steps:
-                self._must(order, *(f"{step.name}-{step.version}" if step.version else step.name for step in steps))
+        keys = self._keys()
+        with self._unlocked([step.name for step in plan.install if step.name in installed], installed):
+            try:
+                for order, steps in (
+                    ("install", early),
+                    ("install", late),
+                    ("downgrade", older),
+                    ("reinstall", plan.reinstall),
+                ):
+                    if steps:
+                        self._change(order, steps)
+            except PackageError:
+                come = sorted(self._keys() - keys)  # dnf trusts a key before it looks at what is signed with it
+                if come and self.installed() == installed:
+                    self._erase(come)
+                raise
+
+    def _keys(self) -> set[str]:
+        """The keys that rpm trusts."""
+        answer = self.host.run("rpm", "-qa", RPM_KEY, "--qf", RPM_FORMAT, timeout_seconds=120)
+        return set(parse_rpm(answer.out))
+
+    def _erase(self, names: Sequence[str]) -> None:
+        """By rpm, which refuses where others need them; dnf would take the others along."""
+        answer = self.logged("rpm", "-e", *names, timeout_seconds=600, killable=False)
+        if not answer.ok:
+            raise self.fail(answer)
+
+    @contextlib.contextmanager
+    def _unlocked(self, names: Sequence[str], installed: Mapping[str, Package]) -> Iterator[None]:
+        """versionlock hides all but the version it names, so what may change is released, and locked again as it is."""
+        locked = parse_versionlock(self.host.text(self.versionlock) or "")
+        mine = [name for name in names if installed[name].held and name in locked] if self.request.allow_change else []
+        if mine:
+            self._must("versionlock", "delete", *mine)
+        try:
+            yield
+        finally:
+            if mine:
+                self._must("versionlock", "add", *mine)
+
+    def _change(self, order: str, steps: Sequence[Step]) -> None:
+        specs = (f"{step.name}-{step.version}" if step.version else step.name for step in steps)
+        answer = self._dnf(order, *specs, killable=False)
+        if answer.ok:
+            return
+        found = recognise(answer.out)
+        if found is not None and found[0].id == "no-such-package":
+            known = self.versions(step.name for step in steps)
+            for step in steps:
+                if step.version and newest(known.get(step.name, []), step.version, compare_rpm) is None:
+                    raise PackageError(f"{self.request.name}: {Unavailable(step, known.get(step.name, []))}")
+        raise self.fail(answer)
 
     def _must(self, *argv: str) -> None:
         answer = self._dnf(*argv, killable=False)
@@ -725,9 +851,36 @@ class Pacman(Manager):
     name = "pacman"
     database_lock = "/var/lib/pacman/db.lck"
     include = "Include = /etc/pacman.d/gpunode/*.conf"
+    history = "/var/log/pacman.log"
+
+    def unfinished(self) -> list[str]:
+        """pacman takes its lock away when it ends, and leaves it where it is killed; and its log then tells no end."""
+        left = journal()
+        locked = self.host.exists(self.database_lock)
+        if not left or (locked and opener_of(self.database_lock)):
+            return []
+        return list(left.packages) if locked or cut_short(self.host.text(self.history) or "") is not None else []
+
+    def repair(self) -> None:
+        """Take the lock away. Where packages were being changed, install them again, over the files that lie there.
+
+        Before it changes the first, pacman has seen that they overwrite nobody else's.
+        """
+        names = self.unfinished()
+        remove(self.database_lock)
+        begun = cut_short(self.host.text(self.history) or "")
+        if begun is None:
+            return
+        # pacman refuses all while a package that it was unpacking has no description yet.
+        for entry in self.host.glob("/var/lib/pacman/local/*-*-*"):
+            if self.host.is_dir(entry) and not self.host.exists(f"{entry}/desc"):
+                begun.append(os.path.basename(entry).rsplit("-", 2)[0])
+                shutil.rmtree(self.host.path(entry))
+        with self._lifted() as options:
+            self._pacman(*options, "-S", "--overwrite", "*", *dict.fromkeys([*names, *begun]))
 
     def holder(self) -> tuple[str, str] | None:
-        if not self.host.exists(self.database_lock):
+        if not self.host.exists(self.database_lock) or self.unfinished():
             return None
         owner = opener_of(self.database_lock)
         return self.database_lock, owner or (
@@ -782,14 +935,48 @@ class Pacman(Manager):
         if plan.remove:
             self._pacman("-R", *plan.remove)
         if steps:
-            self._pacman("-S", *(step.name for step in steps))
+            with self._lifted() as options:
+                self._pacman(*options, "-S", *(step.name for step in steps))
+
+    @contextlib.contextmanager
+    def _lifted(self) -> Iterator[list[str]]:
+        """Options that lift our own hold: pacman installs nothing that needs an ignored package, be it new or not.
+
+        What is held beside what is wanted, and is there already, stays ignored, unless a change is allowed.
+        """
+        own = parse_ignored(self.host.text(self.hold_path()) or "")
+        if not own:
+            yield []
+            return
+        others = (path for path in self.host.glob("/etc/pacman.d/gpunode/*.conf") if path != self.hold_path())
+        include = "\n".join(f"Include = {path}" for path in others)
+        text = self.host.text("/etc/pacman.conf") or ""
+        named = {item.name for item in self.request.wanted}
+        stay = [
+            name
+            for name in ([] if self.request.allow_change else self.installed())
+            if name not in named and any(fnmatchcase(name, pattern) for pattern in own)
+        ]
+        with tempfile.NamedTemporaryFile("w", prefix="gpunode-pacman-", suffix=".conf", encoding="utf-8") as file:
+            file.write("".join(f"{include if line == self.include else line}\n" for line in text.splitlines()))
+            file.flush()
+            yield ["--config", file.name, *(["--ignore", ",".join(stay)] if stay else [])]
 
     def predict(self, plan: Plan) -> dict[str, str]:
         names = [step.name for step in (*plan.install, *plan.reinstall)]
         if not names:
             return {}
-        answer = self.host.run("pacman", "-Sp", "--print-format", "%n %v", *names, timeout_seconds=60)
+        with self._lifted() as options:
+            answer = self.host.run("pacman", *options, "-Sp", "--print-format", "%n %v", *names, timeout_seconds=60)
         return dict(line.split(" ", 1) for line in answer.out.splitlines() if " " in line)
+
+
+def cut_short(log: str) -> list[str] | None:
+    """The packages that came in the last transaction of pacman's log, if that never ended; else None."""
+    _before, started, after = log.rpartition("[ALPM] transaction started\n")
+    if not started or re.search(r"\[ALPM\] transaction (?:completed|interrupted|failed)$", after, re.MULTILINE):
+        return None
+    return re.findall(r"\[ALPM\] (?:installed|upgraded|downgraded|reinstalled) (\S+) ", after)
 
 
 MANAGERS: dict[str, type[Manager]] = {"apt": Apt, "dnf": Dnf, "yum": Dnf, "pacman": Pacman}

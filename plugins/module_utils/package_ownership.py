@@ -77,7 +77,7 @@ def remember_holds(ledger: Ledger, held: Sequence[str], released: Sequence[str],
 
 
 def everything(manager: Manager) -> dict[str, Package]:
-    """All that is installed: dnf's own look asks for a few names only."""
+    """All that is installed, with the keys that rpm trusts."""
     if manager.name != "dnf":
         return manager.installed()
     answer = manager.host.run("rpm", "-qa", "--qf", RPM_FORMAT, timeout_seconds=120)

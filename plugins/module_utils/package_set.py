@@ -292,8 +292,12 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
         raise PackageError(f"{request.name}: {' '.join(plan.problems)} Nothing was changed.")
     broken = [package for package in installed.values() if package.broken]
     ours = {item.name for item in request.wanted}
-    must_repair = (broken or manager.interrupted()) and (
-        plan.transacts or plan.hold or plan.release or any(package.name in ours for package in broken)
+    half_done, unfinished = bool(broken or manager.interrupted()), manager.unfinished()
+    must_repair = (
+        ((half_done or bool(unfinished)) and bool(plan.transacts or plan.hold or plan.release))
+        or (half_done and journal() is not None)  # it may be what the wanted ones need that we left so
+        or any(package.name in ours for package in broken)
+        or not ours.isdisjoint(unfinished)
     )
     if must_repair and journal() is None:
         raise PackageError(_broken(manager, broken))
@@ -355,6 +359,9 @@ def converge(manager: Manager, fetch: Fetch, *, check_mode: bool = False) -> Out
         raise
     outcome.reboot_hint = reboot_hint(manager.host)
     _tell(plan, files, aside, installed, after, outcome)
+    if must_repair:
+        again = [name for name in unfinished if name in installed and name not in outcome.reinstalled]
+        outcome.reinstalled += [name for name in again if name not in outcome.installed]
     return outcome
 
 
@@ -412,7 +419,7 @@ def _broken(manager: Manager, broken: Sequence[Package]) -> str:
         told += f" and {len(broken) - 5} more"
     if not told:
         told = f"an interrupted transaction ({', '.join(manager.interrupted()[:3])})"
-    again = [package.name for package in broken if package.damaged or package.state == "half-installed"]
+    again = [package.name for package in broken if package.half_unpacked]
     then = f", then apt-get install --reinstall {' '.join(again)}" if again and manager.name == "apt" else ""
     return (
         f"{manager.request.name}: another installation was left half-done: {told}. Nothing was changed. It may hide a "

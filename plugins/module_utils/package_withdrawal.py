@@ -197,7 +197,7 @@ def withdraw(
 
     if going or release or hold:
         manager.wait()
-        if journal() is not None and manager.interrupted():
+        if journal() is not None and (manager.interrupted() or manager.unfinished()):
             manager.repair()
     if release or held:
         manager.release([*release, *held])

@@ -10,7 +10,7 @@ failures mean, in ``package_failures.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -39,6 +39,11 @@ class Package:
     @property
     def broken(self) -> bool:
         return self.damaged or self.state in BROKEN_STATES
+
+    @property
+    def half_unpacked(self) -> bool:
+        """Whether its files must be unpacked again: to configure it is not enough."""
+        return self.damaged or self.state == "half-installed"
 
 
 Installed = Mapping[str, Package]
@@ -75,24 +80,32 @@ def parse_dpkg_status(*texts: str) -> dict[str, Package]:
     return found
 
 
+# What rpm calls a key that it trusts.
+RPM_KEY = "gpg-pubkey"
 RPM_FORMAT = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\n"
+
+
+def rpm_packages(text: str) -> Iterator[Package]:
+    """Every package that rpm tells by ``--qf RPM_FORMAT``."""
+    for line in text.splitlines():
+        fields = line.split("\t")
+        if len(fields) == 3:  # not "package x is not installed"
+            yield Package(fields[0], fields[1], architecture=fields[2])
 
 
 def parse_rpm(text: str) -> dict[str, Package]:
     """``rpm -qa --qf RPM_FORMAT``. Of several versions of one package (kernels) the newest counts.
 
     Kernels and what belongs to them are also named ``name-version``, since the running one need not be the newest.
+    Keys, which rpm keeps as packages of one name, are named so alone.
     """
     found: dict[str, Package] = {}
-    for line in text.splitlines():
-        fields = line.split("\t")
-        if len(fields) != 3:
-            continue  # "package x is not installed"
-        name, version, architecture = fields
-        if name.startswith("kernel"):
-            found[f"{name}-{version}"] = Package(name, version, architecture=architecture)
-        if name not in found or compare_rpm(version, found[name].version) > 0:
-            found[name] = Package(name, version, architecture=architecture)
+    for package in rpm_packages(text):
+        name, version = package.name, package.version
+        if name.startswith("kernel") or name == RPM_KEY:
+            found[f"{name}-{version}"] = package
+        if name != RPM_KEY and (name not in found or compare_rpm(version, found[name].version) > 0):
+            found[name] = package
     return found
 
 
@@ -340,7 +353,7 @@ def decide(
         package = installed.get(item.name)
         if package is None or not package.present:
             install.append(Step(item.name, item.version, None, "it is not installed", item.first))
-        elif package.damaged or package.state == "half-installed":
+        elif package.half_unpacked:
             install.append(Step(item.name, item.version, package.version, f"its state is {package.state}", item.first))
         elif not matches(package.version, item.version):
             kind = "" if allow_change else _forbidden(item, package, compare)

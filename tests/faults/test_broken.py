@@ -135,6 +135,24 @@ def test_what_the_runtime_refuses_is_told_in_its_words_and_the_other_layers_conv
     assert after.split("\n", 1)[1].split() == ["active", "1"]
 
 
+@pytest.mark.case(0, "a configuration that the running runtime has not read, and would refuse at its next start")
+def test_a_runtime_that_would_not_come_up_again_is_named_while_it_runs(bench):
+    bench.ssh(f"cp -a {CONFIG} /root/config.toml && sed -i '1a oom_score = \"low\"' {CONFIG}")
+
+    judged = bench.play(playbook="verify.yml")
+
+    active = bench.ssh(
+        f"systemctl is-active containerd; cp -a /root/config.toml {CONFIG} && rm /root/config.toml; "
+        "systemctl restart containerd"
+    )
+    healthy = bench.play(playbook="verify.yml")
+    assert active == "active\n"
+    assert f"{CONFIG} changed since, and containerd refuses it" in judged.words, judged.text
+    assert re.search(r"Can't convert|incompatible types", judged.words), f"containerd's own words:\n{judged.text}"
+    assert healthy.rc == 0, healthy.text
+    assert "changed since" not in healthy.words, healthy.text
+
+
 @pytest.mark.case(24, "files of the user's own in folders that we write to")
 def test_files_of_the_users_own_are_kept(bench):
     bench.ssh(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -43,6 +44,33 @@ def refuse(error):
 
 def test_this_run_goes_on(plugin):
     assert plugin.state_of(plugin.this_run()) == "running"
+
+
+PLAY = """
+- name: "{{ lookup('gpunode.ready.controller_run') }}"
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug:
+        msg: "{{ lookup('gpunode.ready.controller_run') }}"
+    - ansible.builtin.command: "echo {{ lookup('gpunode.ready.controller_run') }}"
+"""
+
+
+@pytest.mark.parametrize("words", [["ansible", "playbook"], ["ansible.cli.playbook"]], ids=" ".join)
+def test_a_run_is_one_in_all_its_workers_however_it_was_started(tmp_path, words):
+    (tmp_path / "play.yml").write_text(PLAY)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words, "-v", "play.yml"],
+        cwd=tmp_path,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(PLUGIN.parents[2] / "collections"), "ANSIBLE_NOCOLOR": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    out, _nothing = process.communicate(timeout=120)
+
+    assert process.returncode == 0, out
+    assert set(re.findall(rf"@{re.escape(socket.gethostname())}:([0-9]+):", out)) == {str(process.pid)}, out
 
 
 def test_a_process_that_ended_is_told(plugin):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 import stat
+import subprocess
+from pathlib import Path
 
 import pytest
 from kubeadm_nodes import Site, missing
@@ -164,10 +166,25 @@ def test_certificates_are_renewed_when_it_is_asked_for_and_users_follow(site):
     renewed = {**QUICKLY, "kubeadm_certificates": "renewed"}
 
     unchanged = ok(site.play(**renewed))
-    done = ok(site.play(**renewed, kubeadm_certificates_days=400))
+    refused = site.play(**renewed, kubeadm_certificates_days=365)
+    shorten(node.path("/etc/kubernetes/pki"), "apiserver", days=5)
+    done = ok(site.play(**renewed))
 
     after = node.path("/etc/kubernetes/admin.conf").read_text()
     assert changes(unchanged) == {"n1": 0}
+    assert refused.returncode != 0
+    assert "expected fewer than 365" in " ".join(refused.stdout.split())
     assert changes(done)["n1"] == 2
     assert after != before
     assert node.path("/root/.kube/config").read_text() == after
+
+
+def shorten(pki: Path, name: str, days: int) -> None:
+    """Sign a certificate again, for fewer days."""
+    request = ["-in", f"{name}.crt", "-signkey", f"{name}.key", "-x509toreq", "-out", f"{name}.csr"]
+    signed = ["-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-set_serial", "7"]
+    for arguments in (request, [*signed, "-days", str(days), "-out", f"{name}.crt"]):
+        subprocess.run(
+            ["openssl", "x509", "-copy_extensions", "copyall", *arguments], cwd=pki, check=True, capture_output=True
+        )
+    (pki / f"{name}.csr").unlink()

@@ -765,6 +765,30 @@ def test_a_transaction_killed_half_way_is_finished_by_the_next_run(node, server,
     assert node.state("gpunode-tool") == "hold ok installed 1.36.3-1.1"
 
 
+@pytest.mark.case(26, "dpkg is killed while it unpacks a package that is wanted, or one that that needs")
+@pytest.mark.parametrize("name", ["gpunode-needs", "gpunode-tool"])
+def test_a_package_that_is_only_half_unpacked_is_unpacked_again(node, server, keys, name):
+    wanted = [{"name": "gpunode-needs"}]
+    node.set(repository=repository(server, keys), packages=wanted, held=True)
+    status, journal = node.path("/var/lib/dpkg/status"), node.path("/var/lib/gpunode.ready/packages.json")
+    stanzas = status.read_text().split("\n\n")
+    at = next(number for number, text in enumerate(stanzas) if text.startswith(f"Package: {name}\n"))
+    stanzas[at] = stanzas[at].replace(" ok installed\n", " reinstreq half-installed\n", 1)
+    status.write_text("\n\n".join(stanzas))
+    journal.write_text(json.dumps({"name": "ours", "packages": ["gpunode-needs"], "started": 0}))
+    before = node.state(name)
+
+    answer = node.set(repository=repository(server, keys), packages=wanted, held=True)
+
+    assert "reinstreq half-installed" in before
+    assert answer.get("msg") is None, answer
+    assert answer["changed"]
+    assert node.state("gpunode-needs") == "hold ok installed 1-1"
+    assert "ok installed" in node.state("gpunode-tool")
+    assert not journal.exists()
+    assert not node.set(repository=repository(server, keys), packages=wanted, held=True)["changed"]
+
+
 def kill_dpkg(node):
     """Kill apt, dpkg and the script of this root, as a power cut would, once the script runs."""
     limit = time.monotonic() + 40

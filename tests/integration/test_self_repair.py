@@ -70,6 +70,23 @@ def test_a_url_with_a_token_is_refused_and_not_repeated(tmp_path):
     assert "glpat" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [(None, "there is no such program)"), ("#!/bin/sh\necho no metadata for jinja2 >&2; exit 1\n", "for jinja2)")],
+)
+def test_an_ansible_that_does_not_run_is_told_in_its_own_words(tmp_path, program, words):
+    if program:
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin/ansible-playbook").write_text(program)
+        (tmp_path / "bin/ansible-playbook").chmod(0o755)
+
+    done = play(tmp_path, self_repair_method="local", self_repair_executables_dir=str(tmp_path / "bin"))
+
+    assert done.returncode != 0
+    assert "did not tell its version (" in " ".join(done.stdout.split())
+    assert words in " ".join(done.stdout.split()), done.stdout
+
+
 @pytest.mark.parametrize("name", ["disabled", "absent"])
 def test_what_a_killed_run_left_is_taken_away_whatever_else_is_there(name):
     first = yaml.safe_load((TASKS / f"{name}.yml").read_text())[0]

@@ -20,12 +20,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cache import LabError
 from image import image
 from node import Node, nodes
+from repository import repository
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lab.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("image", help="make the base image, unless the cache has it; prints its folder")
+    commands.add_parser(
+        "image", help="make the base image and the repositories, unless the cache has them; prints its folder"
+    )
     up = commands.add_parser("up", help="boot a node and wait for ssh")
     up.add_argument("name")
     up.add_argument("--memory", type=int, default=2048, metavar="MIB")
@@ -52,6 +55,7 @@ def main() -> int:
     options = arguments().parse_args()
     node = Node(options.name) if hasattr(options, "name") else None
     if options.command == "image":
+        repository()
         print(image())
     elif options.command == "up":
         node.up(options.memory, options.base, options.devices, options.hostname)

@@ -248,7 +248,7 @@ class Node:
 
     def _control_path(self) -> Path:
         """Short, because a Unix socket's path may have 108 characters and ssh adds some of its own."""
-        return keys() / f"cp-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        return keys() / f"cp-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}-%r"  # %r: one a user
 
     def inventory(self) -> dict[str, Any]:
         """The node's variables for Ansible: how to reach it, and where its packages come from."""

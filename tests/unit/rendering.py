@@ -49,9 +49,12 @@ def main() -> None:
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader
     from ansible.template import Templar, trust_as_template
+    from jinja2 import Environment
 
     init_plugin_loader([str(ROOT / "collections")])
     loader = DataLoader()
+    templar = Templar(loader)
+    Environment.compile = lru_cache(maxsize=None)(Environment.compile)  # most of the time goes there
 
     @lru_cache
     def read(path: Path) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def main() -> None:
         for path in filter(Path.is_file, files):
             variables.update(read(path))
         variables.update(case["options"], ansible_facts={"gpunode": case["facts"]}, role_path=str(folder))
-        templar = Templar(loader, variables=variables)
+        templar.available_variables = variables
         answers.append({name: templar.template(trust_as_template(f"{{{{ {name} }}}}")) for name in case["show"]})
     json.dump(answers, sys.stdout)
 

@@ -14,6 +14,7 @@ from ..openpgp import WEAK_HASHES, OpenPgpError, read_keys
 from ..packages import (
     MANAGED,
     RPM_FORMAT,
+    RPM_KEY,
     Package,
     Source,
     parse_deb822,
@@ -105,7 +106,8 @@ def installed_packages(host: Host, manager: str | None) -> dict[str, Package]:
         answer = host.run("rpm", "-qa", "--qf", RPM_FORMAT, timeout_seconds=60)
         if not answer.ok:
             raise OSError(f"rpm -qa: {answer.err.strip() or f'exit status {answer.rc}'}")
-        return with_holds(parse_rpm(answer.out), held_patterns(host))
+        found = {key: package for key, package in parse_rpm(answer.out).items() if package.name != RPM_KEY}
+        return with_holds(found, held_patterns(host))
     if manager == "pacman":
         answer = host.run("pacman", "-Q", timeout_seconds=60)
         if not answer.ok:

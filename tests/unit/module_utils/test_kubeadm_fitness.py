@@ -144,6 +144,13 @@ anything = st.recursive(
 )
 
 
+@pytest.mark.parametrize(("days", "refused"), [(0, False), (30, False), (364, False), (365, True), (400, True)])
+def test_days_that_would_renew_at_every_run_are_refused(days, refused):
+    told = core.problems(FACTS, NONE, {**CHOICES, "certificates_days": days})
+
+    assert ["kubeadm_certificates_days" in problem for problem in told] == [True] * refused
+
+
 @settings(max_examples=50)
 @given(anything)
 def test_no_facts_make_the_judgement_raise(facts):

@@ -28,8 +28,32 @@ CONTEXT = Context(
 
 # The words are those of apt 2.6 and 3.0, dpkg 1.21, dnf 4.14 and 5.2, pacman 6 and 7: of their sources and of bug
 # reports.
-# Those of apt 2.6 that tests/integration/test_package_set.py provokes were seen there as well.
+# Those of apt 2.6, dnf 4.14 and pacman 6.0 that tests/integration/test_package_set*.py provoke were seen there as well.
 SAMPLES = [
+    (
+        "not-signed-by-arch",
+        "error: fixture-forged: missing required signature\nerror: failed to commit transaction (invalid or corrupted "
+        "package (PGP signature))",
+        ["missing required signature", "archlinux-keyring", "mirrorlist"],
+    ),
+    (
+        "no-key-given",
+        "You have enabled checking of packages via GPG keys. This is a good thing.\nHowever, you do not have any GPG "
+        "public keys installed.\n\nProblem repository: baseos\nbandwidth: 0\n",
+        ["the repository baseos", "gpgkey"],
+    ),
+    (
+        "excluded",
+        "All matches were filtered out by exclude filtering for argument: runc-1.2.4\nError: Unable to find a match: "
+        "runc-1.2.4",
+        ["runc-1.2.4 is there, but hidden", "dnf versionlock list"],
+    ),
+    (
+        "unreachable",
+        "error: failed retrieving file 'runc-1.3.0-1-x86_64.pkg.tar.zst' from mirror.example.org : Could not resolve "
+        "host: mirror.example.org",
+        ["mirror.example.org, asked for runc-1.3.0-1-x86_64.pkg.tar.zst", "Could not resolve"],
+    ),
     (
         "dpkg-interrupted",
         "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.",

@@ -3,19 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The package managers as far as files decide: what they write, hold and wait for. Real locks, by real processes.
 
-apt at work is in tests/integration/test_package_set.py. dnf and pacman are not run anywhere: their files and the words
-of their commands are checked here, no more.
+At work they are in tests/integration/test_package_set.py, test_package_set_dnf.py and test_package_set_pacman.py.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import pathlib
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 
 import pytest
+from ansible_collections.gpunode.ready.plugins.module_utils import package_managers
 from ansible_collections.gpunode.ready.plugins.module_utils.host import Completed, Host
 from ansible_collections.gpunode.ready.plugins.module_utils.openpgp import read_keys
 from ansible_collections.gpunode.ready.plugins.module_utils.package_managers import (
@@ -25,6 +28,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.package_managers imp
     PackageError,
     Pacman,
     Request,
+    cut_short,
     described,
     lock_owner,
 )
@@ -270,8 +274,9 @@ class Recorded(Dnf):
         super().__init__(*arguments)
         self.orders = []
 
-    def _must(self, *argv):
+    def _dnf(self, *argv, killable, limit=None):
         self.orders.append(list(argv))
+        return Completed(0, "", "")
 
 
 def test_dnf_5_holds_without_a_plugin_and_before_it_has_locked_anything(machine):
@@ -318,7 +323,57 @@ def test_a_dnf_at_work_is_found_by_its_pid_file(machine):
     assert Dnf(machine, Request("x")).holder() is None
 
 
+def journal(monkeypatch, tmp_path, *packages):
+    path = tmp_path / "packages.json"
+    path.write_text(json.dumps({"name": "x", "packages": packages, "started": 1795294734}))
+    monkeypatch.setattr(package_managers, "JOURNAL", str(path))
+
+
+@pytest.mark.parametrize(("ended", "unfinished"), [("1795294740", []), ("0", ["runc"])])
+def test_dnf_4_knows_whether_it_came_to_its_end(machine, monkeypatch, tmp_path, ended, unfinished):
+    journal(monkeypatch, tmp_path, "runc")
+    machine.write("/var/lib/dnf/history.sqlite", "")
+    with contextlib.closing(sqlite3.connect(machine.path("/var/lib/dnf/history.sqlite"))) as history:
+        history.execute("CREATE TABLE trans (dt_begin INTEGER NOT NULL, dt_end INTEGER)")
+        history.execute(f"INSERT INTO trans VALUES (1700000000, 0), (1795294735, {ended})")
+        history.commit()
+
+    assert Dnf(machine, Request("x")).unfinished() == unfinished
+
+
+def test_where_dnf_does_not_tell_a_transaction_of_ours_counts_as_unfinished(machine, monkeypatch, tmp_path):
+    journal(monkeypatch, tmp_path, "runc")
+
+    assert Dnf(machine, Request("x")).unfinished() == ["runc"]
+
+
 # --- pacman
+
+
+def test_pacmans_log_tells_a_transaction_that_never_ended():
+    log = (
+        "[2026-11-21T21:02:46+0000] [ALPM] transaction started\n[2026-11-21T21:02:46+0000] [ALPM] installed a (1-1)\n"
+        "[2026-11-21T21:02:57+0000] [ALPM] transaction completed\n"
+    )
+    begun = f"{log}[2026-11-21T21:05:57+0000] [ALPM] transaction started\n"
+
+    assert cut_short("") is None
+    assert cut_short(log) is None
+    assert cut_short(begun) == []
+    assert cut_short(f"{begun}[2026-11-21T21:05:57+0000] [ALPM] upgraded b (1-1 -> 2:2-1)\n") == ["b"]
+
+
+@pytest.mark.parametrize(("locked", "unfinished"), [(False, []), (True, ["runc"])])
+def test_a_lock_that_nobody_holds_any_more_is_ours_where_the_journal_says_so(
+    machine, monkeypatch, tmp_path, locked, unfinished
+):
+    journal(monkeypatch, tmp_path, "runc")
+    if locked:
+        machine.write("/var/lib/pacman/db.lck", "")
+    manager = Pacman(machine, Request("x"))
+
+    assert manager.unfinished() == unfinished
+    assert manager.holder() is None
 
 
 def test_pacman_holds_by_an_included_file_and_one_line_in_its_configuration(machine):

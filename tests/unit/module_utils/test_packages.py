@@ -87,6 +87,12 @@ def test_of_several_kernels_the_newest_counts():
     assert found["nvidia-driver-cuda"].version == "3:580.95.05-1.el9"
 
 
+def test_the_keys_that_rpm_trusts_are_told_apart_and_are_no_package():
+    found = core.parse_rpm("gpg-pubkey\t22462c51-6b02045b\t(none)\ngpg-pubkey\td42d0685-62589a51\t(none)\n")
+
+    assert set(found) == {"gpg-pubkey-22462c51-6b02045b", "gpg-pubkey-d42d0685-62589a51"}
+
+
 def test_pacman_names_and_versions():
     found = core.parse_pacman("nvidia-utils 590.48.01-1\nlinux 6.17.9.arch1-1\n")
 
