@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import k3s_options
+from .kubeadm_config import kubelet_may_set
 from .yaml_text import dumps
 
 FOLDER = "/etc/rancher/k3s"
@@ -66,7 +67,12 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
 def uses_etcd(given: Mapping[str, Any]) -> bool:
     """Whether the first server begins an etcd of its own."""
     chosen = given["datastore"]
-    return chosen == "etcd" or (chosen == "auto" and int(given["servers"]) > 1)
+    return chosen == "etcd" or (chosen == "auto" and int(given["servers"]) > 1 and not _external(given))
+
+
+def _external(given: Mapping[str, Any]) -> bool:
+    """Whether the cluster's data lies in a database of the site."""
+    return bool(given["config"].get("datastore-endpoint"))
 
 
 def options(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,7 +208,7 @@ def _settings(given: Mapping[str, Any]) -> Iterator[str]:
     if given["first"] and member == "agent":
         yield "k3s_member is agent on the first server: set k3s_first_server to the name of a server"
     servers = int(given["servers"])
-    external = bool(given["config"].get("datastore-endpoint"))
+    external = _external(given)
     if servers < 1 or (servers % 2 == 0 and not external):
         yield f"k3s_servers is {servers}; expected an odd number, for etcd needs a majority"
     if given["datastore"] not in ("auto", "etcd", "sqlite"):
@@ -211,15 +217,16 @@ def _settings(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"k3s_datastore is sqlite, which serves one server, and k3s_servers is {servers}; expected etcd or auto"
     if external and given["datastore"] == "etcd":
         yield "k3s_datastore is etcd, and k3s_config has a `datastore-endpoint`: leave one out"
-    for name in ("node_name",):
-        if given[name] and not _NAME.fullmatch(str(given[name])):
-            yield f"k3s_{name} is `{given[name]}`; expected lower-case letters, digits, `-` and `.`"
+    if given["node_name"] and not _NAME.fullmatch(str(given["node_name"])):
+        yield f"k3s_node_name is `{given['node_name']}`; expected lower-case letters, digits, `-` and `.`"
     url = urlsplit(str(given["server_url"]))
     if given["server_url"] and (url.scheme != "https" or not url.hostname):
         yield f"k3s_server_url is `{given['server_url']}`; expected https://<name or address>:6443"
     for key, value in given["node_labels"].items():
         if not _LABEL.fullmatch(str(key)) or not _LABEL_VALUE.fullmatch(str(value)):
             yield f"k3s_node_labels: `{key}: {value}` is no label"
+        elif not kubelet_may_set(str(key)):
+            yield f"k3s_node_labels has {key}, with which kubelet does not start; expected it set through the API"
     for taint in given["node_taints"]:
         if not _TAINT.fullmatch(str(taint)):
             yield (
@@ -273,10 +280,7 @@ def _choices(given: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[s
         elif not _SHA256.fullmatch(str(value)):
             yield f"k3s_checksums: `{architecture}` is no sha256 of 64 hexadecimal digits"
     if choices.get("file") and not (choices.get("checksums") or {}).get(ARCHITECTURES.get(machine, "")):
-        yield (
-            "k3s_file is set without a checksum for this node: give k3s_checksums, as the release's "
-            "sha256sum file has it"
-        )
+        yield "k3s_file is set without a checksum for this node: give k3s_checksums, as the release's list has it"
     first, hosts = choices.get("first_server"), choices.get("hosts")
     if first and hosts is not None and first not in hosts:
         yield f"k3s_first_server is `{first}`, which the inventory does not have"
@@ -290,6 +294,12 @@ def _foreign(given: Mapping[str, Any], look: Mapping[str, Any], choices: Mapping
         )
     role, own, wanted = look.get("role"), look.get("ca_hash"), choices.get("ca_hash")
     member = given["member"]
+    other = look.get("other_unit") or {}
+    if other.get("there") and not other["ours"]:
+        yield (
+            f"{other['name']} is on this node too, and was not written here: two k3s on one node are at odds. Stop it "
+            "and remove it, with its file"
+        )
     way_out = (
         "Drain the node, delete it in that cluster, stop k3s and move /var/lib/rancher/k3s away, if nothing there is "
         "needed any more; or correct the inventory. Nothing here does that for you"
@@ -304,9 +314,8 @@ def _foreign(given: Mapping[str, Any], look: Mapping[str, Any], choices: Mapping
     if not given["first"]:
         if not given["server_url"]:
             yield (
-                f"where to find {first} is not known, because it was not looked at in this run: run it for "
-                f"{first} as well, "
-                "or set k3s_server_url"
+                f"where to find {first} is not known, because it was not looked at in this run: run it for {first} as "
+                "well, or set k3s_server_url"
             )
         if own and wanted and own != wanted:
             yield (
@@ -315,16 +324,16 @@ def _foreign(given: Mapping[str, Any], look: Mapping[str, Any], choices: Mapping
             )
         elif own and wanted == "":
             yield (
-                f"this node belongs to a cluster whose CA is {own} (at "
-                f"{look.get('server') or 'an unknown address'}), and "
-                f"{first} has none yet, so another one would be made beside it. Set k3s_first_server to a "
-                f"server of that "
-                f"cluster. {way_out}"
+                f"this node belongs to a cluster whose CA is {own} (at {look.get('server') or 'an unknown address'}), "
+                f"and {first} has none yet, so another one would be made beside it. Set k3s_first_server to a server "
+                f"of that cluster. {way_out}"
             )
         return
     server = urlsplit(str(look.get("server") or "")).hostname
     known = choices.get("addresses")
-    if own and server and known is not None and server not in known:
+    members = [value for value in (choices.get("members") or {}).values() if value]
+    # a first server that is lost leaves the others, and what they joined by
+    if own and server and known is not None and server not in known and members.count(own) < 2:
         yield f"this node joined the cluster at {look['server']}, which is none of this play's nodes. {way_out}"
     others = {name: value for name, value in (choices.get("members") or {}).items() if value and value != own}
     if not own and others:

@@ -19,16 +19,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import files, ownership
+from . import files, machine_yaml, ownership
 from .host import Completed
 from .k3s_config import BINARY, CONFIG, REGISTRIES, TOKEN, UNITS, unit_text
 from .k3s_options import SECRETS
-from .k3s_state import lacks_nvidia, sha256_of, version_of
+from .k3s_state import SYSTEM, lacks_nvidia, sha256_of, version_of
 from .unit_states import STARTS_AT_BOOT
 
 STAGE = "/var/lib/gpunode.ready/k3s"
 PREVIOUS = "/usr/local/bin/.k3s.gpunode-previous"
-SYSTEM = "/etc/systemd/system"
 Runner = Callable[[list, float], Completed]
 
 
@@ -75,14 +74,16 @@ class Plan:
     templates: tuple[str, ...]
     why_restart: tuple[str, ...]
     enable: bool
+    other_unit: str = ""
 
     @property
     def changed(self) -> bool:
-        return self.binary or self.enable or bool(self.texts or self.templates or self.why_restart)
+        return self.binary or self.enable or bool(self.texts or self.templates or self.why_restart or self.other_unit)
 
     def steps(self, wanted: Wanted, seen: Mapping[str, Any]) -> list[str]:
         """In words, one a line."""
-        found = [f"program: {seen['version'] or 'none'} -> {wanted.version}"] if self.binary else []
+        found = [f"stop and remove {self.other_unit}"] if self.other_unit else []
+        found += [f"program: {seen['version'] or 'none'} -> {wanted.version}"] if self.binary else []
         found += [f"write {path}" for path in self.texts]
         found += [f"move aside {path}" for path in self.templates]
         found += [f"enable {wanted.unit}"] if self.enable else []
@@ -107,7 +108,8 @@ def plan(wanted: Wanted, seen: Mapping[str, Any], pending: bool, place: Callable
         reasons.append("the cluster does not know the node")
     elif wanted.nvidia and lacks_nvidia(seen):
         reasons.append("nvidia-container-runtime has come since it started, and it looks for that only then")
-    return Plan(binary, texts, broken, tuple(reasons), unit["enabled"] not in STARTS_AT_BOOT)
+    other = seen["other_unit"]["name"] if seen["other_unit"]["ours"] else ""
+    return Plan(binary, texts, broken, tuple(reasons), unit["enabled"] not in STARTS_AT_BOOT, other)
 
 
 def _differs(path: str, text: str, mode: int) -> bool:
@@ -126,6 +128,16 @@ def differences(wanted: Wanted, todo: Plan) -> list[dict[str, str]]:
     for path in todo.templates:
         found.append(files.difference(path, "in force\n", f"moved to {path}.gpunode-disabled\n"))
     return found
+
+
+def secrets_of(config: str) -> list[str]:
+    """The values in a configuration that no answer may show."""
+    try:
+        data = machine_yaml.loads(config)
+    except machine_yaml.YamlError:
+        return []
+    given = data if isinstance(data, dict) else {}
+    return [str(given[name]) for name in SECRETS if given.get(name)]
 
 
 def _bare(text: str | None) -> str | None:
@@ -148,12 +160,13 @@ class Install:
         self.aside: list[tuple[str, str]] = []
         self.replaced = False
         self.had_binary = False
+        self.facts = {name: self.ledger.fact(name) for name in ("pending", "binary", "had_binary")}
 
     def write(self) -> None:
         """Everything. Raises ``InstallError`` or ``files.WriteError``, and then nothing of it is left half-way."""
         staged = self._try_binary() if self.todo.binary else ""
         try:
-            self._remember()
+            self._remember(staged)
             for path in self.todo.texts:
                 text, mode = self.wanted.texts()[path]
                 self.before.append((path, ownership.look(self.place(path), follow=False)))
@@ -166,20 +179,25 @@ class Install:
                 staged = ""
         except BaseException:
             self.back()
+            with contextlib.suppress(files.WriteError):
+                self.ledger.replace(pending=self.facts["pending"])
+                self.ledger.save()
             raise
         finally:
             if staged:
                 with contextlib.suppress(OSError):
                     os.unlink(staged)
 
-    def _remember(self) -> None:
+    def _remember(self, staged: str) -> None:
         texts = self.wanted.texts()
         for path in self.todo.texts:
             if path not in (TOKEN, REGISTRIES):  # what is secret stays where it is, and in no second place
                 self.ledger.note(path, text=texts[path][0], mode=texts[path][1])
-        self.ledger.keep(unit=self.wanted.unit)
-        if self.todo.binary:
-            self.ledger.keep(had_binary=os.path.exists(self.place(BINARY)))
+        self.ledger.replace(unit=self.wanted.unit)
+        if staged:
+            there = sha256_of(self.place(BINARY))
+            theirs = bool(there) and there != self.facts["binary"]
+            self.ledger.replace(binary=sha256_of(staged), had_binary=theirs or None)
         self.ledger.replace(pending=True)
         self.ledger.save()
 
@@ -188,12 +206,12 @@ class Install:
         source, wanted = self.wanted.binary, self.wanted
         if not source:
             raise InstallError(
-                f"{BINARY} is not k3s {wanted.version} with the checksum asked for, and no file was given to "
-                f"replace it "
-                "with (option `binary`)."
+                f"{BINARY} is not k3s {wanted.version} with the checksum asked for, and no file was given to replace "
+                "it with (option `binary`)."
             )
         target = self.place(BINARY)
         files.make_folder(os.path.dirname(target))
+        files.sweep(target)
         temporary = os.path.join(os.path.dirname(target), f".k3s.gpunode-{os.getpid()}-{secrets.token_hex(8)}")
         try:
             with (
@@ -208,17 +226,15 @@ class Install:
             if wanted.checksum and found != wanted.checksum:
                 self._drop_stage()
                 raise InstallError(
-                    f"{source} is not what was asked for: its sha256 is {found}; expected {wanted.checksum}. "
-                    f"The k3s that "
-                    "was there is untouched."
+                    f"{source} is not what was asked for: its sha256 is {found}; expected {wanted.checksum}. The k3s "
+                    "that was there is untouched."
                 )
             done = self.run([temporary, "--version"], 60.0)
             if version_of(done) != wanted.version:
                 said = (done.out or done.err).strip().splitlines()[:1]
                 raise InstallError(
-                    f"{source} says that it is `{said[0] if said else f'nothing (exit status {done.rc})'}`; "
-                    f"expected k3s "
-                    f"{wanted.version} that runs on this node. The k3s that was there is untouched."
+                    f"{source} says that it is `{said[0] if said else f'nothing (exit status {done.rc})'}`; expected "
+                    f"k3s {wanted.version} that runs on this node. The k3s that was there is untouched."
                 )
         except BaseException as error:
             with contextlib.suppress(OSError):
@@ -231,17 +247,21 @@ class Install:
     def _put_binary(self, staged: str) -> None:
         target, previous = self.place(BINARY), self.place(PREVIOUS)
         self.had_binary = os.path.exists(target)
-        if self.had_binary:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(previous)
-            os.link(os.path.realpath(target), previous)
-        os.replace(staged, target)
+        try:
+            if self.had_binary:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(previous)
+                os.link(os.path.realpath(target), previous)
+            os.replace(staged, target)
+        except OSError as error:
+            raise InstallError(f"{BINARY} cannot be replaced: {error.strerror}. It is as it was.") from error
         self.replaced = True
 
     def back(self) -> None:
         """Files, templates and program are as they were before ``write``."""
         if self.replaced and self.had_binary:
             os.replace(self.place(PREVIOUS), self.place(BINARY))
+        self.ledger.replace(binary=self.facts["binary"], had_binary=self.facts["had_binary"])
         for path, kept in reversed(self.aside):
             os.rename(kept, path)
         for path, content in reversed(self.before):
@@ -252,8 +272,6 @@ class Install:
     def done(self) -> None:
         """It is up: what was begun is complete."""
         self.ledger.replace(pending=None)
-        if self.replaced:
-            self.ledger.replace(binary=sha256_of(self.place(BINARY)))
         self.ledger.save()
         if self.todo.binary:
             self._drop_stage()

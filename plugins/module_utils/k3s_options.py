@@ -40,8 +40,7 @@ def _options(kind: str, names: str, agent: bool) -> Iterator[Option]:
 _BOTH = {
     "flag": """
         debug alsologtostderr with-node-id selinux protect-kernel-defaults docker rootless prefer-bundled-bin
-        enable-pprof
-        disable-default-registry-endpoint nonroot-devices@31
+        enable-pprof disable-default-registry-endpoint nonroot-devices@31
     """,
     "text": """
         vmodule log token token-file server data-dir node-name image-credential-provider-bin-dir bind-address
@@ -113,6 +112,7 @@ OURS = {
     "private-registry": "set k3s_registries",
     "rootless": "a GPU node runs k3s as root",
     "disable-agent": "the role takes the node for well when it is a node of the cluster",
+    "with-node-id": "the role knows the node by its name: set k3s_node_name",
     "log": "the journal is read when k3s does not come up",
 }
 CHOICES = {

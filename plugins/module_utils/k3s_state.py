@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How far k3s has come on a node: what lies there, whether it runs, and what the cluster says of the node.
 
-Rules of this file: it looks, through ``Host`` and the API's client, and changes nothing. Which cluster a node
-belongs to is
-told by the hash of its CA, as k3s' own tokens tell it. Contents of tokens and keys never leave it.
+Rules of this file: it looks, through ``Host`` and the API's client, and changes nothing. Which cluster a node belongs
+to is told by the hash of its CA, as k3s' own tokens tell it. Contents of tokens and keys never leave it.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ KUBELET = f"{DATA}/agent/kubelet.kubeconfig"
 SERVER_TOKEN = f"{DATA}/server/token"
 AGENT_TOKEN = f"{DATA}/server/agent-token"
 CONTAINERD = f"{DATA}/agent/etc/containerd"
+SYSTEM = "/etc/systemd/system"
 # Handler -> the program by which k3s finds it, on its PATH or where the GPU Operator puts it.
 FOUND_BY = {
     "nvidia": "nvidia-container-runtime",
@@ -102,6 +102,14 @@ def programs_found(host: Host) -> list[str]:
     ]
 
 
+def other_unit(host: Host, unit: str) -> dict[str, Any]:
+    """The unit of the other kind of member, which would run beside this one from the next boot on."""
+    other = next(name for name in UNITS.values() if name != unit)
+    files = unit_files(host, other)
+    ours = bool(files) and (host.text(f"{SYSTEM}/{other}") or "").startswith(HEADER)
+    return {"name": other, "there": bool(files), "ours": ours}
+
+
 def templates(host: Host, version: str, found: Iterable[str], flannel: bool) -> list[k3s_templates.Judgement]:
     texts = {name: host.text(f"{CONTAINERD}/{name}") for name in k3s_templates.NAMES}
     order = k3s_options.order_of(version)
@@ -115,31 +123,37 @@ def look(
     member: str = "server",
     node_name: str = "",
     version: str = "",
+    flannel_backend: str = "",
     ask: Ask = ask_api,
     address: Callable[[], str] = address_to_the_world,
 ) -> dict[str, Any]:
-    """Everything. ``version``: the release that is to be, by which templates are judged; empty: the one there."""
+    """Everything. ``version``: the release that is to be, by which templates are judged; empty: the one there.
+    ``flannel_backend``: that of the servers, which an agent's own configuration does not tell.
+    """
     config = read_k3s(host)
     role = "server" if host.exists(SERVER_CA) else "agent" if host.exists(AGENT_CA) else ""
-    name = node_name or _option(config, "node-name") or hostname(host).lower()
+    name = node_name or _option(config, "node-name") or _variable(config, "K3S_NODE_NAME") or hostname(host).lower()
     installed = version_of(host.run(BINARY, "--version", timeout_seconds=30.0)) if host.is_executable(BINARY) else ""
     unit = UNITS[role or member]
     state = Unit(unit, run=lambda argv, seconds: host.run(*argv, timeout_seconds=seconds)).state()
     joined = host.exists(KUBELET) and (role != "server" or host.exists(KUBECONFIG))
-    found = programs_found(host)
-    flannel = _option(config, "flannel-backend") != "none"
-    judged = templates(host, version or installed, found, flannel)
+    own = _option(config, "docker") != "True" and not _option(config, "container-runtime-endpoint")
+    found = programs_found(host) if own else []
+    backend = flannel_backend or _option(config, "flannel-backend")
+    judged = templates(host, version or installed, found, backend != "none")
     told = ask(host.path(KUBELET), name) if joined and state["ActiveState"] == "active" else {}
     result: dict[str, Any] = {
         "role": role,
         "version": installed or None,
         "checksum": sha256_of(host.path(BINARY)) or None,
         "ca_hash": _hash(host, SERVER_CA if role == "server" else AGENT_CA),
-        "server": _option(config, "server") or _from_environment(config),
+        "server": _option(config, "server") or _variable(config, "K3S_URL"),
+        "flannel_backend": backend,
         "data_dir": config.data_dir,
         "node_name": name,
         "address": address(),
         "unit": {"name": unit, "active": state["ActiveState"] or "unknown", "enabled": state["UnitFileState"] or "no"},
+        "other_unit": other_unit(host, unit),
         "node": told or None,
         "handlers": sorted(config.containerd.handlers()) if config.containerd.files else [],
         "handlers_found": found,
@@ -177,8 +191,7 @@ def _state(seen: Mapping[str, Any], joined: bool) -> dict[str, Any]:
 
 
 def lacks_nvidia(seen: Mapping[str, Any]) -> bool:
-    """Whether the NVIDIA runtime is on the node and k3s, which looks for it only when it starts, has no "
-    "handler of it."""
+    """Whether NVIDIA's runtime is on the node, and k3s, which looks for it only at its start, has no handler of it."""
     return "nvidia" in seen["handlers_found"] and "nvidia" not in seen["handlers"]
 
 
@@ -191,8 +204,8 @@ def _option(config: K3sConfig, name: str) -> str:
     return "" if given is None else str(given)
 
 
-def _from_environment(config: K3sConfig) -> str:
-    said = config.service.environment.get("K3S_URL")
+def _variable(config: K3sConfig, name: str) -> str:
+    said = config.service.environment.get(name)
     return str(said.value) if said else ""
 
 

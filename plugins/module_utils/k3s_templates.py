@@ -3,10 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Templates of containerd's configuration that somebody left for k3s: which one is in force, and what it would break.
 
-k3s renders its own configuration at every start, and finds the NVIDIA runtime by itself. A template of a user's
-takes the
-place of that. Rules of this file: text in, judgement out, no I/O; every reason names the line, or says what lacks. What
-cannot be judged without rendering (a key below a condition) is not called broken. Read from
+k3s renders its own configuration at every start, and finds the NVIDIA runtime by itself. A template of a user's takes
+the place of that. Rules of this file: text in, judgement out, no I/O; every reason names the line, or says what lacks.
+What cannot be judged without rendering (a key below a condition) is not called broken. Read from
 k3s-io/k3s:pkg/agent/containerd/config.go and pkg/agent/templates.
 """
 
@@ -27,6 +26,7 @@ NAMES = (V3, V2)  # in the order in which k3s takes the first that is there
 CONTAINERD_2 = {31: 6, 32: 2}
 _ACTION = re.compile(r"\{\{-?\s*(?P<body>.*?)\s*-?\}\}", re.DOTALL)
 _BASE = re.compile(r'\{\{-?\s*template\s+"(?P<name>[^"]*)"[^}]*\}\}')
+_DEFINES = re.compile(r'\{\{-?\s*(?:define|block)\s+"(?P<name>[^"]*)"')
 _OPENS = ("if", "range", "with", "define", "block")
 # What the base declares besides what is in `runtimes`: a second table of that name ends containerd.
 _SECTIONS = {V2: CRI, V3: CRI_RUNTIME}
@@ -35,7 +35,6 @@ _BASE_TABLES = {
         ("plugins", "io.containerd.internal.v1.opt"),
         ("plugins", CRI),
         ("plugins", CRI, "containerd"),
-        ("plugins", CRI, "cni"),
         ("plugins", CRI, "containerd", "runtimes", "runc"),
         ("plugins", CRI, "containerd", "runtimes", "runc", "options"),
     ),
@@ -44,7 +43,7 @@ _BASE_TABLES = {
         ("plugins", CRI),
         ("plugins", CRI_RUNTIME),
         ("plugins", CRI_IMAGES),
-        ("plugins", CRI_RUNTIME, "cni"),
+        ("plugins", CRI_IMAGES, "registry"),
         ("plugins", CRI_RUNTIME, "containerd", "runtimes", "runc"),
         ("plugins", CRI_RUNTIME, "containerd", "runtimes", "runc", "options"),
     ),
@@ -99,7 +98,7 @@ def _reasons(name: str, text: str, found: Collection[str], flannel: bool) -> Ite
     if unrendered:
         return
     if _extends(text):
-        yield from _declared_twice(name, text, found)
+        yield from _declared_twice(name, text, found, flannel)
         return
     try:
         data = parse(_without_actions(text)).data
@@ -111,9 +110,10 @@ def _reasons(name: str, text: str, found: Collection[str], flannel: bool) -> Ite
 
 
 def _cannot_render(text: str) -> Iterator[str]:
+    known = {"base", *(item.group("name") for item in _DEFINES.finditer(text))}
     for item in _BASE.finditer(text):
-        if item.group("name") != "base":
-            name = item.group("name")
+        name = item.group("name")
+        if name not in known:
             yield f'line {_line(text, item.start())}: it uses the template "{name}", and k3s has only "base"'
     rest = _ACTION.sub(lambda found: "\n" * found.group(0).count("\n"), text)
     for mark in ("{{", "}}"):
@@ -135,10 +135,11 @@ def _line(text: str, place: int) -> int:
     return text.count("\n", 0, max(place, 0)) + 1
 
 
-def _declared_twice(name: str, text: str, found: Collection[str]) -> Iterator[str]:
+def _declared_twice(name: str, text: str, found: Collection[str], flannel: bool) -> Iterator[str]:
     """Tables that the base, or what k3s found itself, has declared already."""
     section = _SECTIONS[name]
-    known: dict[tuple[str, ...], str] = dict.fromkeys(_BASE_TABLES[name], "it is in k3s' own configuration")
+    tables = (*_BASE_TABLES[name], *([("plugins", section, "cni")] if flannel else []))
+    known: dict[tuple[str, ...], str] = dict.fromkeys(tables, "it is in k3s' own configuration")
     for handler in found:
         own = ("plugins", section, "containerd", "runtimes", handler)
         why = f"k3s has found {handler} on this node, and declares it itself"
@@ -202,18 +203,16 @@ def _lacks(name: str, text: str, data: Mapping[str, Any], flannel: bool) -> Iter
         if lacking:
             yield (
                 f'it takes the place of the whole configuration (no {{{{ template "base" . }}}}), and its CNI part has '
-                f"no {' and no '.join(lacking)}: containerd then looks in /opt/cni/bin and /etc/cni/net.d, "
-                f"where k3s puts "
-                "nothing, and the node stays NotReady with `cni plugin not initialized`"
+                f"no {' and no '.join(lacking)}: containerd then looks in /opt/cni/bin and /etc/cni/net.d, where k3s "
+                "puts nothing, and the node stays NotReady with `cni plugin not initialized`"
             )
         for value in folders:
             for path in value if isinstance(value, list) else [value]:
                 stale = re.match(r"/var/lib/rancher/k3s/data/[0-9a-f]{64}/", str(path or ""))
                 if stale:
                     yield (
-                        f"line {_line(text, text.find(stale.group(0)))}: it names {path}, a folder of one "
-                        f"release of k3s: "
-                        "the next one brings another, and this one goes"
+                        f"line {_line(text, text.find(stale.group(0)))}: it names {path}, a folder of one release of "
+                        "k3s: the next one brings another, and this one goes"
                     )
     runc = [dig(section, "containerd", "runtimes", "runc") for section in own]
     if not any(isinstance(table, Mapping) for table in runc):

@@ -11,8 +11,7 @@ module: k3s_info
 short_description: How far k3s has come on a node, whose cluster it is in, and what is wrong there
 description:
   - Looks at the program, its unit, its data and the cluster's word on the node, in one call. Changes nothing, and
-    tells no
-    token.
+    tells no token.
   - Judges templates of containerd's configuration that somebody left for k3s, and says of each that would keep pods or
     their network from starting what in it does.
 version_added: 0.1.0
@@ -28,6 +27,9 @@ options:
     type: str
   version:
     description: The release that is to be, by which templates are judged. Without it, the one that is there.
+    type: str
+  flannel_backend:
+    description: That of the servers, by which an agent's templates are judged. A server tells its own.
     type: str
 extends_documentation_fragment: [gpunode.ready.attributes]
 seealso:
@@ -83,6 +85,11 @@ server:
   returned: always
   type: str
   sample: https://192.0.2.1:6443
+flannel_backend:
+  description: The network of pods that k3s brings, where its configuration says one. C(none) is none.
+  returned: always
+  type: str
+  sample: vxlan
 data_dir:
   description: Where k3s keeps its data.
   returned: always
@@ -103,6 +110,11 @@ unit:
   returned: always
   type: dict
   sample: {name: k3s-agent.service, active: active, enabled: enabled}
+other_unit:
+  description: The unit of the other kind of member, C(name), whether it is C(there), and whether it is C(ours).
+  returned: always
+  type: dict
+  sample: {name: k3s.service, there: false, ours: false}
 node:
   description: What the cluster says of the node. Null where it was not asked.
   returned: always
@@ -173,13 +185,15 @@ ARGUMENTS = {
     "member": {"type": "str", "choices": ["server", "agent"], "default": "server"},
     "node_name": {"type": "str"},
     "version": {"type": "str"},
+    "flannel_backend": {"type": "str"},
 }
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
-    seen = look(Host(), given["member"], given["node_name"] or "", given["version"] or "")
+    named = [given[name] or "" for name in ("node_name", "version", "flannel_backend")]
+    seen = look(Host(), given["member"], *named)
     module.exit_json(changed=False, **seen)
 
 

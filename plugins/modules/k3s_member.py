@@ -11,15 +11,14 @@ module: k3s_member
 short_description: Make a node a server or an agent of a k3s cluster, as one transaction
 description:
   - Puts k3s' program, configuration, registries, token and systemd unit in place, starts it, and waits until the
-    cluster
-    has the node and containerd has the NVIDIA handler. A node where all of that is so already is left alone.
-  - The program is verified by its sha256 and tried before it takes the place of the old one. Where k3s worked
-    before and
-    does not come up with what is new, the old program and files are back and started, and k3s' own words are told.
+    cluster has the node and containerd has the NVIDIA handler. A node where all of that is so already is left alone.
+  - The program is verified by its sha256 and tried before it takes the place of the old one. Where k3s worked before
+    and does not come up with what is new, the old program and files are back and started, and k3s' own words are told.
     Where it never worked, it is stopped, and the next run goes on from there.
-  - A template of containerd's configuration that keeps pods or their network from starting is moved aside, its
-    text kept
-    under another name, and told with the reason.
+  - A template of containerd's configuration that keeps pods or their network from starting is moved aside, its text
+    kept under another name, and told with the reason.
+  - The unit of a server that this collection has made on what is now an agent, or the other way round, is stopped and
+    removed.
   - A node that belongs to another cluster is refused, before any change. Data is never removed.
 version_added: 0.1.0
 author: The gpunode.ready maintainers (@gpunode)
@@ -61,9 +60,9 @@ options:
     default: mended
   nvidia:
     description:
-      - With V(expected), k3s has the handler C(nvidia) wherever the NVIDIA runtime is on the node. It is started
-        anew for
-        that, since it looks for the runtime only then.
+      - With V(expected), k3s has the handler C(nvidia) wherever the NVIDIA runtime is on the node. It is started anew
+        for that, since it looks for the runtime only then. Where k3s uses another container runtime than its own,
+        nothing is expected.
     type: str
     choices: [expected, ignored]
     default: expected
@@ -73,6 +72,9 @@ options:
   node_name:
     description: The node's name, where it is not its hostname.
     type: str
+  flannel_backend:
+    description: That of the servers, by which an agent's templates are judged. A server tells its own.
+    type: str
   timeout_seconds:
     description: How long k3s may take to come up, and the cluster to have the node.
     type: int
@@ -80,7 +82,7 @@ options:
 extends_documentation_fragment: [gpunode.ready.attributes.writes]
 attributes:
   diff_mode:
-    description: Shows all but the token and the registries.
+    description: Shows all but the token, the registries and the options that are secrets.
     support: partial
 seealso:
   - module: gpunode.ready.k3s_info
@@ -152,9 +154,10 @@ from ansible_collections.gpunode.ready.plugins.module_utils.k3s_install import (
     Wanted,
     differences,
     plan,
+    secrets_of,
     take_back,
 )
-from ansible_collections.gpunode.ready.plugins.module_utils.k3s_state import lacks_nvidia, look
+from ansible_collections.gpunode.ready.plugins.module_utils.k3s_state import SYSTEM, lacks_nvidia, look
 from ansible_collections.gpunode.ready.plugins.module_utils.ownership import Ledger
 from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide
 from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import Unit, UnitError
@@ -172,17 +175,24 @@ ARGUMENTS = {
     "nvidia": {"type": "str", "choices": ["expected", "ignored"], "default": "expected"},
     "ca_hash": {"type": "str"},
     "node_name": {"type": "str"},
+    "flannel_backend": {"type": "str"},
     "timeout_seconds": {"type": "int", "default": 300},
 }
 SYSTEMD_RUNS = "/run/systemd/system"
 POLL_SECONDS = 0.5
 
 
+def see(module: AnsibleModule) -> dict:
+    given = module.params
+    named = [given[name] or "" for name in ("node_name", "version", "flannel_backend")]
+    return look(Host(), given["member"] or "server", *named)
+
+
 def refuse_foreign(module: AnsibleModule, seen: dict) -> None:
     """Another cluster's node, or one that is something else in this one."""
     given = module.params
     if seen["role"] and seen["role"] != given["member"]:
-        found, wanted = f"a k3s {seen['role']}", f"a {given['member']}"
+        found, wanted = f"a k3s {seen['role']}", "an agent" if given["member"] == "agent" else "a server"
     elif seen["ca_hash"] and given["ca_hash"] and seen["ca_hash"] != given["ca_hash"]:
         found = f"in the cluster at {seen['server'] or 'its own address'}, whose CA is {seen['ca_hash']}"
         wanted = f"in the one whose CA is {given['ca_hash']}"
@@ -197,18 +207,20 @@ def refuse_foreign(module: AnsibleModule, seen: dict) -> None:
 def wait_until_well(module: AnsibleModule, wanted: Wanted, deadline: float) -> dict:
     """Until the cluster has the node, and containerd the handler. Raises ``UnitError``."""
     while True:
-        seen = look(Host(), wanted.member, module.params["node_name"] or "", wanted.version)
+        seen = see(module)
+        told = seen["node"] or {}
         lacking = list(seen["reasons"]) if seen["state"] != "member" else []
         if seen["state"] == "none":
             lacking = ["k3s has made no certificates yet"]
+        elif not lacking and told.get("registered") is None:
+            lacking = [f"the API does not answer: {told.get('problem') or 'it was not asked'}"]
         if seen["config_problem"]:
             problem = seen["config_problem"]
             lacking.append(f"{problem['path']}: {problem['text']}")
         if wanted.nvidia and lacks_nvidia(seen):
             lacking.append(
-                "nvidia-container-runtime is on the node, and the containerd configuration that k3s has "
-                "rendered has no "
-                f"handler nvidia (it has {', '.join(seen['handlers']) or 'none'})"
+                "nvidia-container-runtime is on the node, and the containerd configuration that k3s has rendered has "
+                f"no handler nvidia (it has {', '.join(seen['handlers']) or 'none'})"
             )
         if not lacking:
             return seen
@@ -222,7 +234,8 @@ def present(module: AnsibleModule) -> None:
     missing = [name for name in ("member", "version", "config") if not given[name]]
     if missing:
         module.fail_json(msg=f"state=present needs {', '.join(missing)}.")
-    seen = look(Host(), given["member"], given["node_name"] or "", given["version"])
+    module.no_log_values.update(secrets_of(given["config"]))
+    seen = see(module)
     refuse_foreign(module, seen)
     wanted = Wanted(
         member=given["member"],
@@ -261,13 +274,15 @@ def carry_out(module: AnsibleModule, wanted: Wanted, todo, worked: bool) -> dict
     timeout = float(module.params["timeout_seconds"])
     install, unit = Install(wanted, todo, run_command), Unit(wanted.unit)
     began, deadline = time.time(), time.monotonic() + timeout
+    if todo.other_unit:
+        remove_unit(todo.other_unit)
     try:
         install.write()
     except InstallError as error:
         module.fail_json(msg=str(error))
     try:
         if todo.texts or todo.enable:
-            reload_units(unit)
+            reload_units()
         if todo.enable:
             unit.enable()
         if todo.why_restart:
@@ -283,7 +298,15 @@ def carry_out(module: AnsibleModule, wanted: Wanted, todo, worked: bool) -> dict
     return seen
 
 
-def reload_units(unit: Unit) -> None:
+def remove_unit(name: str) -> None:
+    """One of ours, of what the node was before. Raises ``UnitError`` or ``files.WriteError``."""
+    run_command(["systemctl", "stop", name], 120.0)  # one that was never started is not
+    Unit(name).disable()
+    files.remove(f"{SYSTEM}/{name}")
+    reload_units()
+
+
+def reload_units() -> None:
     done = run_command(["systemctl", "daemon-reload"], 60.0)
     if not done.ok:
         raise UnitError(f"systemctl daemon-reload: {(done.err or done.out).strip()}")
@@ -292,13 +315,12 @@ def reload_units(unit: Unit) -> None:
 def go_back(install: Install, unit: Unit, timeout: float) -> str:
     try:
         install.back()
-        reload_units(unit)
+        reload_units()
         unit.restart(timeout)
     except (UnitError, OSError, files.WriteError) as error:
         return (
-            f"The program and the files from before are back, as far as that was possible, and k3s did not "
-            f"come up with "
-            f"them either: {error}."
+            f"The program and the files from before are back, as far as that was possible, and k3s did not come up "
+            f"with them either: {error}."
         )
     install.done()
     return "The program and the files from before are back, and k3s runs with them."
@@ -313,7 +335,7 @@ def give_up(unit: Unit) -> str:
 
 
 def absent(module: AnsibleModule) -> None:
-    seen = look(Host(), module.params["member"] or "server")
+    seen = see(module)
     if seen["role"]:
         module.fail_json(
             msg=f"This node is a k3s {seen['role']} ({seen['state']}), and what a cluster holds is not taken away. "
@@ -329,7 +351,7 @@ def absent(module: AnsibleModule) -> None:
             run_command(["systemctl", *order], 120.0)  # one that was never started is neither
     steps = [*stop, *take_back(ledger, write)]
     if steps and write and os.path.isdir(SYSTEMD_RUNS):
-        reload_units(Unit(unit or "k3s.service"))
+        reload_units()
     module.exit_json(
         changed=bool(steps),
         steps=steps,

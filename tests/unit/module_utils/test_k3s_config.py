@@ -25,6 +25,10 @@ def seen(**changes):
         ({**FIRST, "servers": 3}, {"cluster-init": True}),
         ({**FIRST, "datastore": "etcd"}, {"cluster-init": True}),
         (
+            {**FIRST, "servers": 2, "config": {"datastore-endpoint": "postgres://x"}},
+            {"datastore-endpoint": "postgres://x"},
+        ),
+        (
             {**FIRST, "first": False, "server_url": "https://a:6443", "disable": ["traefik"], "servers": 3},
             {"server": "https://a:6443", "token-file": core.TOKEN, "disable": ["traefik"]},
         ),
@@ -64,6 +68,8 @@ def test_the_configuration_says_what_was_chosen_and_no_more(settings, options):
         ({"node_name": "GPU_1"}, "k3s_node_name is `GPU_1`"),
         ({"node_ips": ["gpu-1"]}, "k3s_node_ips: `gpu-1` is no address"),
         ({"node_labels": {"a b": "c"}}, "`a b: c` is no label"),
+        ({"node_labels": {"node-role.kubernetes.io/gpu": ""}}, "with which kubelet does not start"),
+        ({"config": {"with-node-id": True}}, "the role knows the node by its name"),
         ({"node_taints": ["gpu"]}, "`gpu` is no taint"),
         ({"server_url": "http://a:6443"}, "expected https://"),
         ({"pod_subnet": "10.0.0.0/8", "service_subnet": "10.43.0.0/16"}, "overlap; expected them apart"),
@@ -98,6 +104,12 @@ def test_settings_that_k3s_would_not_serve_are_told(changes, told):
             "which is none of this play's nodes",
         ),
         (FIRST, seen(kubeadm=True), {}, "kubeadm has made a kubelet here"),
+        (
+            AGENT,
+            seen(other_unit={"name": "k3s.service", "there": True, "ours": False}),
+            {},
+            "k3s.service is on this node too",
+        ),
         ({**AGENT, "server_url": ""}, seen(), {"first_server": "n1"}, "where to find n1 is not known"),
         (FIRST, seen(role="server", version="v1.37.0+k3s1"), {}, "k3s does not go back"),
         (FIRST, seen(role="server", version="v1.34.9+k3s1"), {"allow_change": True}, "one minor at a time"),
@@ -125,6 +137,14 @@ def test_a_node_that_must_not_be_touched_is_refused(settings, look, choices, tol
         (AGENT, seen(role="agent", ca_hash=OURS), {"ca_hash": None}),
         (FIRST, seen(role="server", version="v1.35.9+k3s1"), {"allow_change": True}),
         (FIRST, seen(role="server", ca_hash=OURS), {"members": {"w2": OURS}}),
+        # the server that it joined by is lost, and it is the first one now
+        (
+            FIRST,
+            seen(role="server", ca_hash=OURS, server="https://9.9.9.9:6443"),
+            {"addresses": ["192.0.2.1"], "members": {"n2": OURS, "n3": OURS}},
+        ),
+        (AGENT, seen(other_unit={"name": "k3s.service", "there": True, "ours": True}), {}),
+        ({**FIRST, "node_labels": {"nvidia.com/gpu.present": "true", "node.kubernetes.io/x": ""}}, seen(), {}),
         (FIRST, seen(foreign_options=["token", "server"], foreign_source="x"), {}),
         ({**FIRST, "disable": ["traefik"]}, seen(foreign_options=["disable"], foreign_source="x"), {}),
     ],

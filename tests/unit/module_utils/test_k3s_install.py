@@ -50,6 +50,7 @@ class Tree:
             "checksum": hashlib.sha256(binary).hexdigest() if binary is not None else None,
             "templates": [],
             "unit": {"name": "k3s-agent.service", "active": "inactive", "enabled": "disabled"},
+            "other_unit": {"name": "k3s.service", "there": False, "ours": False},
             "node": None,
             "handlers": [],
             "handlers_found": [],
@@ -164,6 +165,7 @@ def test_no_secret_is_written_down_twice_or_shown(tree):
     assert b"K10x" not in kept
     assert b"hunter2" not in kept
     assert core._bare("agent-token: hunter2\ndebug: true\n") == "agent-token: (not shown)\ndebug: true\n"
+    assert core.secrets_of("# ours\nagent-token: hunter2\ndebug: true\n") == ["hunter2"]
 
 
 @pytest.mark.parametrize("had", [True, False])
@@ -181,6 +183,65 @@ def test_what_was_brought_is_taken_back(tree, had):
     assert again == []
     assert tree.read(BINARY) == (OLD if had else None)
     assert [tree.read(path) for path in (CONFIG, TOKEN, core.PREVIOUS)] == [None, None, None]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_unit_of_what_the_node_was_before_goes_where_it_is_ours(tree, ours):
+    other = {"name": "k3s.service", "there": True, "ours": ours}
+
+    todo = core.plan(tree.wanted(), tree.seen(**RUNS, other_unit=other), False, tree.place)
+
+    assert todo.other_unit == ("k3s.service" if ours else "")
+    assert ("stop and remove k3s.service" in todo.steps(tree.wanted(), tree.seen())) is ours
+
+
+def test_a_program_is_ours_also_where_k3s_did_not_come_up_with_it_at_once(tree):
+    tree.install(tree.wanted()).write()
+    completed = tree.install(
+        tree.wanted(), unit={"name": "k3s-agent.service", "active": "failed", "enabled": "enabled"}
+    )
+    completed.write()
+    completed.done()
+
+    core.take_back(Ledger("k3s", tree.place), True, tree.place)
+
+    assert tree.read(BINARY) is None
+
+
+def test_a_release_of_ours_is_no_program_from_before(tree):
+    install = tree.install(tree.wanted())
+    install.write()
+    install.done()
+    newer = tree.put("/srv/newer", b"newer program")
+    upgrade = tree.install(tree.wanted(binary=newer, checksum=hashlib.sha256(b"newer program").hexdigest()))
+    upgrade.write()
+    upgrade.done()
+    before = tree.read(core.PREVIOUS)
+
+    core.take_back(Ledger("k3s", tree.place), True, tree.place)
+
+    assert before == NEW
+    assert (tree.read(BINARY), tree.read(core.PREVIOUS)) == (None, None)
+
+
+def test_a_write_that_failed_leaves_nothing_to_start_anew(tree):
+    os.makedirs(tree.place(REGISTRIES))
+    wanted = tree.wanted(registries="mirrors: {}\n")
+    todo = core.Plan(True, (CONFIG, REGISTRIES), (), ("x",), True)
+
+    with pytest.raises((core.files.WriteError, IsADirectoryError)):
+        core.Install(wanted, todo, lambda *_call: Completed(0, f"k3s version {VERSION}\n", ""), tree.place).write()
+
+    ledger = Ledger("k3s", tree.place)
+    assert (ledger.fact("pending"), ledger.fact("binary")) == (None, None)
+
+
+def test_a_copy_that_a_killed_run_left_beside_the_program_goes(tree):
+    left = tree.put("/usr/local/bin/.k3s.gpunode-4194303-0123456789abcdef", b"half of it")
+
+    tree.install(tree.wanted()).write()
+
+    assert not os.path.exists(left)
 
 
 def test_a_program_that_was_there_before_is_not_taken_for_ours(tree):

@@ -97,6 +97,44 @@ def test_a_server_is_told_from_an_agent_by_its_data(seen):
     assert "its kubelet has no credentials yet" in found["reasons"], "it has no kubeconfig of an administrator"
 
 
+def test_the_unit_of_what_the_node_was_before_is_noticed(seen):
+    server = "/etc/systemd/system/k3s.service"
+
+    found = seen({**AGENT, server: k3s_config.unit_text("server")}, member="agent")
+    theirs = seen({server: "[Service]\nExecStart=/usr/local/bin/k3s server\n"}, member="agent")
+
+    assert found["other_unit"] == {"name": "k3s.service", "there": True, "ours": True}
+    assert theirs["other_unit"]["ours"] is False
+
+
+def test_a_name_that_an_installer_left_in_the_environment_is_the_node_s(seen):
+    files = {k: v for k, v in AGENT.items() if k != k3s_config.CONFIG}
+    environment = "/etc/systemd/system/k3s-agent.service.env"
+
+    found = seen({**files, environment: "K3S_NODE_NAME='gpu-9'\nK3S_URL='https://192.0.2.1:6443'\n"}, member="agent")
+
+    assert (found["node_name"], found["server"]) == ("gpu-9", "https://192.0.2.1:6443")
+
+
+@pytest.mark.parametrize("option", ["docker: true", "container-runtime-endpoint: unix:///run/crio/crio.sock"])
+def test_no_handler_is_expected_of_another_runtime(seen, option):
+    config = {k3s_config.CONFIG: f"{k3s_config.HEADER}{option}\n"}
+
+    found = seen({**AGENT, **config}, programs=("/usr/bin/nvidia-container-runtime",))
+
+    assert found["handlers_found"] == []
+
+
+def test_an_agent_s_template_is_judged_by_the_servers_pod_network(seen):
+    path = f"{k3s_state.CONTAINERD}/config-v3.toml.tmpl"
+    text = "{{ template \"base\" . }}\n[plugins.'io.containerd.cri.v1.runtime'.cni]\n"
+
+    flannel = seen({**AGENT, path: text}, member="agent")["templates"]
+    none = seen({**AGENT, path: text}, member="agent", flannel_backend="none")["templates"]
+
+    assert [item["broken"] for item in flannel + none] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("programs", "rendered", "lacks"),
     [

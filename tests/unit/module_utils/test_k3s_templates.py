@@ -40,6 +40,8 @@ def reasons(text, name=core.V2, **how):
         (core.V3, BASE + "{{ if .X }}\n", (), "has no `end`"),
         (core.V3, BASE + "{{ end }}\n", (), "line 2: `end` closes nothing"),
         (core.V3, BASE + "{{ if .X \n", (), "line 2: `{{` without its other half"),
+        (core.V3, BASE + f"[{V3}.cni]\n", (), "`table cni already exists`"),
+        (core.V3, BASE + "[plugins.'io.containerd.cri.v1.images'.registry]\n", (), "`table registry already exists`"),
         (core.V2, "[plugins\n", (), "line 1: it is no TOML"),
         (
             core.V2,
@@ -61,6 +63,9 @@ def test_what_would_break_is_told_with_its_reason(name, text, found, told):
         (core.V3, BASE + f"[{V3}.containerd.runtimes.nvidia]\n", {}),
         (core.V2, "version = 2\n" + CNI + RUNC, {}),
         (core.V2, "version = 2\n" + RUNC, {"flannel": False}),
+        # where k3s brings no pod network, its own configuration has no part on CNI
+        (core.V3, BASE + f"[{V3}.cni]\n", {"flannel": False}),
+        (core.V3, BASE + '{{ define "own" }}{{ end }}\n{{ template "own" . }}\n', {}),
         # judged only without its conditions, which may never be both true
         (core.V3, BASE + "{{ if .A }}\n" + f"[{V3}.containerd.runtimes.runc]\n" + "{{ end }}\n", {}),
     ],
