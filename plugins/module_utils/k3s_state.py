@@ -195,6 +195,24 @@ def lacks_nvidia(seen: Mapping[str, Any]) -> bool:
     return "nvidia" in seen["handlers_found"] and "nvidia" not in seen["handlers"]
 
 
+def lacking(seen: Mapping[str, Any], nvidia: bool) -> list[str]:
+    """What k3s still owes after a start: that the cluster has said that it has the node, and containerd its handler."""
+    told = seen["node"] or {}
+    found = list(seen["reasons"]) if seen["state"] != "member" else []
+    if seen["state"] == "none":
+        found = ["k3s has made no certificates yet"]
+    elif not found and told.get("registered") is None:
+        found = [f"the API does not answer: {told.get('problem') or 'it was not asked'}"]
+    if seen["config_problem"]:
+        found.append(f"{seen['config_problem']['path']}: {seen['config_problem']['text']}")
+    if nvidia and lacks_nvidia(seen):
+        found.append(
+            "nvidia-container-runtime is on the node, and the containerd configuration that k3s has rendered has no "
+            f"handler nvidia (it has {', '.join(seen['handlers']) or 'none'})"
+        )
+    return found
+
+
 def _option(config: K3sConfig, name: str) -> str:
     said = config.get(name)
     given = said.value if said else None

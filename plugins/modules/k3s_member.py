@@ -157,7 +157,7 @@ from ansible_collections.gpunode.ready.plugins.module_utils.k3s_install import (
     secrets_of,
     take_back,
 )
-from ansible_collections.gpunode.ready.plugins.module_utils.k3s_state import SYSTEM, lacks_nvidia, look
+from ansible_collections.gpunode.ready.plugins.module_utils.k3s_state import SYSTEM, lacking, look
 from ansible_collections.gpunode.ready.plugins.module_utils.ownership import Ledger
 from ansible_collections.gpunode.ready.plugins.module_utils.secrecy import hide
 from ansible_collections.gpunode.ready.plugins.module_utils.service_unit import Unit, UnitError
@@ -208,24 +208,11 @@ def wait_until_well(module: AnsibleModule, wanted: Wanted, deadline: float) -> d
     """Until the cluster has the node, and containerd the handler. Raises ``UnitError``."""
     while True:
         seen = see(module)
-        told = seen["node"] or {}
-        lacking = list(seen["reasons"]) if seen["state"] != "member" else []
-        if seen["state"] == "none":
-            lacking = ["k3s has made no certificates yet"]
-        elif not lacking and told.get("registered") is None:
-            lacking = [f"the API does not answer: {told.get('problem') or 'it was not asked'}"]
-        if seen["config_problem"]:
-            problem = seen["config_problem"]
-            lacking.append(f"{problem['path']}: {problem['text']}")
-        if wanted.nvidia and lacks_nvidia(seen):
-            lacking.append(
-                "nvidia-container-runtime is on the node, and the containerd configuration that k3s has rendered has "
-                f"no handler nvidia (it has {', '.join(seen['handlers']) or 'none'})"
-            )
-        if not lacking:
+        reasons = lacking(seen, wanted.nvidia)
+        if not reasons:
             return seen
         if time.monotonic() > deadline:
-            raise UnitError(f"{wanted.unit} runs, but {'; '.join(lacking)}")
+            raise UnitError(f"{wanted.unit} runs, but {'; '.join(reasons)}")
         time.sleep(POLL_SECONDS)
 
 

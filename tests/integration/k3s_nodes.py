@@ -62,13 +62,19 @@ class K3sNode(Node):
 class K3sSite(Site):
     make = K3sNode
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.members: dict[str, str] = {}
+
     def play(self, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
-        """The role on all nodes: those called n… are servers, the first of them the first one; others are agents."""
+        """The role on all nodes, as what ``members`` says. Else those called n… are servers, the first of them the
+        first one, and others agents.
+        """
         first = next(iter(self.nodes))
         hosts = {}
         for name, node in self.nodes.items():
             hosts[name] = {"ansible_connection": "local", "ansible_python_interpreter": str(node.python),
-                           "k3s_member": "server" if name.startswith("n") else "agent",
+                           "k3s_member": self.members.get(name, "server" if name.startswith("n") else "agent"),
                            "k3s_first_server": first}  # fmt: skip
         (self.folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
         if "k3s_file" not in variables and "k3s_base_url" not in variables:

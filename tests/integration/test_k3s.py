@@ -344,6 +344,24 @@ def test_what_the_role_brought_goes_where_no_cluster_is_left(site):
     ok(site.run_play(play))
     again = ok(site.run_play(play))
 
-    assert "what a cluster holds is not taken away here" in refused.stdout
+    assert "what a cluster holds is not taken away" in told(refused)
     assert tree(node) == before
     assert changes(again) == {"n1": 0}
+
+
+def test_a_server_that_becomes_an_agent_is_no_server_at_the_next_boot(site):
+    first, other = site.node("n1"), site.node("n2")
+    ok(site.play(k3s_servers=3))
+    other.run("/usr/local/sbin/systemctl", "stop", "k3s.service")
+    other.run("mv", "/var/lib/rancher/k3s", "/root/k3s-data")
+    other.run("rm", "/etc/rancher/k3s/k3s.yaml")
+    site.members["n2"] = "agent"
+
+    done = ok(site.play(k3s_servers=1, k3s_datastore="etcd"))
+
+    assert changes(done) == {"n1": 0, "n2": 1}
+    assert not other.path("/etc/systemd/system/k3s.service").exists()
+    assert not other.path("/etc/systemd/system/multi-user.target.wants/k3s.service").is_symlink()
+    assert not other.path("/var/lib/rancher/k3s/server").exists()
+    assert sorted(nodes(first)) == ["n1", "n2"]
+    assert changes(ok(site.play(k3s_servers=1, k3s_datastore="etcd"))) == {"n1": 0, "n2": 0}

@@ -150,6 +150,29 @@ def test_a_runtime_that_k3s_has_not_found_is_noticed(seen, programs, rendered, l
     assert k3s_state.lacks_nvidia(found) is lacks
 
 
+@pytest.mark.parametrize(
+    ("how", "nvidia", "told"),
+    [
+        ({}, True, ""),
+        ({"told": {**READY, "ready": False, "problem": "cni"}}, True, ""),
+        ({"told": {**READY, "registered": None, "problem": "refused"}}, True, "the API does not answer: refused"),
+        ({"told": {**READY, "registered": False}}, True, "the cluster has no node gpu-7"),
+        ({"active": "activating"}, True, "k3s-agent.service is activating"),
+        ({"programs": ("/usr/bin/nvidia-container-runtime",)}, True, "no handler nvidia (it has runc)"),
+        ({"programs": ("/usr/bin/nvidia-container-runtime",)}, False, ""),
+    ],
+)
+def test_k3s_has_come_up_when_the_cluster_has_said_so(seen, how, nvidia, told):
+    found = k3s_state.lacking(seen({**AGENT, f"{k3s_state.CONTAINERD}/config.toml": RENDERED}, **how), nvidia)
+
+    assert len(found) == (1 if told else 0)
+    assert told in "".join(found)
+
+
+def test_k3s_that_has_made_nothing_yet_has_not_come_up(seen):
+    assert k3s_state.lacking(seen(member="agent"), True) == ["k3s has made no certificates yet"]
+
+
 def test_what_somebody_else_set_is_told_with_its_place(seen):
     unit = "/etc/systemd/system/k3s.service"
     files = {
