@@ -109,7 +109,7 @@ def replace_text(
     """
     if follow:
         path = os.path.realpath(path)
-    _sweep(path)
+    sweep(path)
     old = _lstat(path)
     if old is not None and stat.S_ISDIR(old.st_mode):
         raise WriteError(path, "is a folder, where a file should be. Move it away, then run again.")
@@ -242,7 +242,7 @@ def _back_up(path: str, now: float | None) -> str:
             return kept
 
 
-def _sweep(path: str) -> None:
+def sweep(path: str) -> None:
     """Take away what an earlier run, killed while it wrote this very file, left beside it."""
     folder, name = os.path.split(path)
     try:

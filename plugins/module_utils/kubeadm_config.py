@@ -220,6 +220,14 @@ def minor_of(version: Any) -> int | None:
     return int(found[1]) if found else None
 
 
+def kubelet_may_set(label: str) -> bool:
+    """Whether kubelet starts with this label among its own."""
+    prefix, slash, _name = label.partition("/")
+    restricted = slash and any(prefix == end or prefix.endswith(f".{end}") for end in RESTRICTED)
+    allowed = any(prefix == end or prefix.endswith(f".{end}") for end in ALLOWED) or label in ALLOWED_LABELS
+    return allowed or not restricted
+
+
 def api_of(minor: int) -> str:
     return "v1beta4" if minor >= V1BETA4_SINCE else "v1beta3"
 
@@ -263,10 +271,7 @@ def _names(what: Mapping[str, Any]) -> Iterator[str]:
     if what["cgroup_driver"] not in ("systemd", "cgroupfs"):
         yield f"cgroup_driver is `{what['cgroup_driver']}`; expected systemd or cgroupfs, that of the runtime"
     for key in what["node_labels"]:
-        prefix, slash, _name = str(key).partition("/")
-        restricted = slash and any(prefix == end or prefix.endswith(f".{end}") for end in RESTRICTED)
-        allowed = any(prefix == end or prefix.endswith(f".{end}") for end in ALLOWED) or key in ALLOWED_LABELS
-        if restricted and not allowed:
+        if not kubelet_may_set(str(key)):
             yield f"node_labels has {key}, which kubelet may not give itself; expected it set through the API"
     for taint in what["taints"] or []:
         effect = taint.get("effect") if isinstance(taint, Mapping) else None

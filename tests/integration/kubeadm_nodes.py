@@ -164,6 +164,8 @@ class Node:
 class Site:
     """Nodes on one network, and Ansible to speak to them."""
 
+    make: type[Node] = Node
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.nodes: dict[str, Node] = {}
@@ -192,7 +194,7 @@ class Site:
 
     def node(self, name: str) -> Node:
         number = len(self.nodes) + 1
-        made = Node(self.folder / name, name, f"192.0.2.{number}")
+        made = self.make(self.folder / name, name, f"192.0.2.{number}")
         self.nodes[name] = made
         inside = ["nsenter", "-t", str(self.switch.pid), "-n", "ip", "link"]
         subprocess.run(
