@@ -80,7 +80,7 @@ class K3sSite(Site):
         if "k3s_file" not in variables and "k3s_base_url" not in variables:
             program, checksum = release(self.folder)
             variables = {"k3s_file": program, "k3s_checksums": {"amd64": checksum}, **variables}
-        given = {"k3s_version": VERSION, "k3s_timeout_seconds": 30, **variables}
+        given = {"k3s_version": VERSION, "k3s_timeout_seconds": 120, **variables}
         role = {"hosts": "all", "gather_facts": False, "roles": ["gpunode.ready.k3s"]}
         return self.run_play([role], "-e", json.dumps(given), *options)
 
