@@ -206,7 +206,7 @@ def repaired() -> tuple[str, ...]:
 
 def unasked() -> tuple[str, ...]:
     """What the look at the cluster leaves out, whoever runs it."""
-    asked = (ROOT / "playbooks/tasks/cluster.yml").read_text()
+    asked = (ROOT / "playbooks/tasks/ask_cluster.yml").read_text()
     return tuple(re.findall(r"mute: .*\+ \['([\w-]+)'\]", asked))
 
 

@@ -24,6 +24,7 @@ UNBOUND = Failure(
             '-default-class":"true"}}}\'',
         ),
         role="local_storage",
+        tag="local_storage_objects",
     ),
     signatures=(
         Signature(
