@@ -66,8 +66,8 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(value: Any, default: Any) -> Any:
     """A number that a template has made text of, as ansible-core before 2.19 does, is one again."""
-    number = type(default) is int and isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value)
-    return int(value) if number else value
+    number = isinstance(default, int) and not isinstance(default, bool)
+    return int(value) if number and isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
 
 
 def version_of(text: Any) -> tuple[int, int, int] | None:

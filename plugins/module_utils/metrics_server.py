@@ -60,8 +60,8 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(value: Any, default: Any) -> Any:
     """A number that a template has made text of, as ansible-core before 2.19 does, is one again."""
-    number = type(default) is int and isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value)
-    return int(value) if number else value
+    number = isinstance(default, int) and not isinstance(default, bool)
+    return int(value) if number and isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
 
 
 # ---------------------------------------------------------------- versions
@@ -132,7 +132,8 @@ def _version_problems(what: Mapping[str, Any], cluster_version: Any) -> Iterator
     if not what["version"]:
         return
     if not re.fullmatch(r"v?\d+\.\d+\.\d+", str(what["version"])):
-        yield f"version is `{what['version']}`; expected one such as {next(iter(RELEASES.values()))[0]}"
+        such = max(version for version, _kubernetes in RELEASES.values())
+        yield f"version is `{what['version']}`; expected one such as {such}"
     elif version is None or version not in RELEASES:
         known = ", ".join(spelt(minor) for minor in RELEASES)
         yield f"version is {what['version']}; expected one of {known}, which are known here"
