@@ -26,7 +26,9 @@ RUN_ANSIBLE_LINT = True
 RUN_ANSIBLE_TEST = False
 OFFLINE_ANSIBLE_LINT = True
 CFG
-GALAXY_IMPORTER_CONFIG="$work/importer.cfg" python -m galaxy_importer.main "$artifact" >"$work/importer.log" 2>&1 || {
+# where it stands it leaves its result
+(cd "$work" && GALAXY_IMPORTER_CONFIG=importer.cfg python -m galaxy_importer.main "$root/$artifact") \
+  >"$work/importer.log" 2>&1 || {
   cat "$work/importer.log" >&2
   exit 1
 }

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -600,20 +601,13 @@ def family(pid):
 
 
 def kill(pids):
-    """Kill these processes, and wait until none of them runs."""
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    until = time.monotonic() + 60
-    while any(runs(pid) for pid in pids):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-def runs(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    """Kill these processes, and wait until the last thread of each has ended: until then it holds what it has open."""
+    handles = [os.pidfd_open(pid) for pid in pids]
+    for handle in handles:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    for handle in handles:
+        assert select.select([handle], [], [], 60)[0], "not ended in 60 s"
+        os.close(handle)
 
 
 def test_a_piece_that_was_spoilt_is_asked_for_again(server, tmp_path):
