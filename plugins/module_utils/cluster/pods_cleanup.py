@@ -237,7 +237,7 @@ class Cleanup:
                         if self.dry_run:
                             self._foretell(namespace, pods)
                             continue
-                        futures += [pool.submit(work) for work in self._work(namespace, pods, whole)]
+                        futures += [pool.submit(self._or_stop, work) for work in self._work(namespace, pods, whole)]
                         self._raise_first(futures)
                 except BaseException:
                     self._stop.set()
@@ -250,6 +250,14 @@ class Cleanup:
                 client.close()
             self.done.requests = sum(client.requests for client in self._clients)
         return self.done
+
+    def _or_stop(self, work: Callable[[], None]) -> None:
+        """One thread's work. Where it fails, the others stop as well."""
+        try:
+            work()
+        except BaseException:
+            self._stop.set()
+            raise
 
     @staticmethod
     def _raise_first(futures: Iterable[Future[None]]) -> None:
@@ -348,10 +356,6 @@ class Cleanup:
                     break
                 if error.status == 409:  # one of them was changed in that moment
                     continue
-                self._stop.set()
-                raise
-            except Exception:
-                self._stop.set()
                 raise
             taken = [item for item in answer.get("items") or [] if not item["metadata"].get("deletionTimestamp")]
             gone = [pod for pod in map(failed_pod, taken) if pod.uid not in seen]
@@ -367,15 +371,11 @@ class Cleanup:
 
     def _settle(self, namespace: str, rest: Sequence[Pod]) -> None:
         """What no answer named: gone by a call whose answer was lost, or still there, and then taken one by one."""
-        try:
-            there = {
-                item["metadata"].get("uid")
-                for page in self.client.pages(_pods(namespace), PAGE, fieldSelector=FAILED)
-                for item in page
-            }
-        except Exception:
-            self._stop.set()
-            raise
+        there = {
+            item["metadata"].get("uid")
+            for page in self.client.pages(_pods(namespace), PAGE, fieldSelector=FAILED)
+            for item in page
+        }
         with self._lock:
             for pod in rest:
                 if pod.uid not in there:
@@ -386,11 +386,7 @@ class Cleanup:
         for pod in pods:
             if self._stop.is_set():
                 return
-            try:
-                why = self._delete(pod)
-            except Exception:
-                self._stop.set()
-                raise
+            why = self._delete(pod)
             with self._lock:
                 if why:
                     self.done.kept[why] += 1
