@@ -16,8 +16,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Union
 
+from .cluster.manifests import (
+    MANAGED_BY,
+    account,
+    binding,
+    config_map,
+    labels_of,
+    merged,
+    privileged_namespace,
+    role,
+    with_numbers,
+)
+
 NAME = "gpunode-flannel"
-MANAGED_BY = "gpunode.ready"
 PLUGINS = ("flannel", "bridge", "none")
 BACKENDS = ("vxlan", "host-gw")
 CONFIG_FOLDER = "/etc/cni/net.d"
@@ -58,16 +69,7 @@ DEFAULTS: dict[str, Any] = {
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults with what was given put over them. Raises ``ValueError`` naming every key that is unknown."""
-    unknown = sorted(set(given) - set(DEFAULTS))
-    if unknown:
-        raise ValueError(f"unknown settings: {', '.join(unknown)} (known: {', '.join(DEFAULTS)})")
-    return {name: _typed(value, DEFAULTS[name]) for name, value in {**DEFAULTS, **given}.items()}
-
-
-def _typed(value: Any, default: Any) -> Any:
-    """A number that a template has made text of, as ansible-core before 2.19 does, is one again."""
-    number = isinstance(default, int) and not isinstance(default, bool)
-    return int(value) if number and isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
+    return with_numbers(merged(given, DEFAULTS), DEFAULTS)
 
 
 def version_of(text: Any) -> tuple[int, int, int] | None:
@@ -302,7 +304,7 @@ def objects(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _labels() -> dict[str, str]:
-    return {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": MANAGED_BY}
+    return labels_of(NAME)
 
 
 def _metadata(what: Mapping[str, Any]) -> dict[str, Any]:
@@ -311,42 +313,23 @@ def _metadata(what: Mapping[str, Any]) -> dict[str, Any]:
 
 def _namespace(what: Mapping[str, Any]) -> dict[str, Any]:
     """flannel runs in the host's network and mounts its folders: Pod Security's level privileged alone allows that."""
-    level = {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "audit", "warn")}
-    return {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": what["namespace"], "labels": {**_labels(), **level}},
-    }
+    return privileged_namespace(what["namespace"], _labels())
 
 
 def _account(what: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": _metadata(what),
-        "automountServiceAccountToken": False,
-    }
+    return account(_metadata(what))
 
 
 def _rights(what: Mapping[str, Any]) -> list[dict[str, Any]]:
     """flannel follows the nodes and writes the status of its own. It is told which that is, so it reads no pod."""
+    metadata = {"name": NAME, "labels": _labels()}
+    rules = [
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
+    ]
     return [
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": NAME, "labels": _labels()},
-            "rules": [
-                {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
-                {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
-            ],
-        },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": NAME, "labels": _labels()},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME},
-            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": what["namespace"]}],
-        },
+        role("ClusterRole", metadata, rules),
+        binding("ClusterRoleBinding", dict(metadata), ("ClusterRole", NAME), (what["namespace"], NAME)),
     ]
 
 
@@ -374,7 +357,7 @@ def _data(what: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _config(what: Mapping[str, Any]) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(what), "data": _data(what)}
+    return config_map(_metadata(what), _data(what))
 
 
 def _tag(version: Any) -> str:

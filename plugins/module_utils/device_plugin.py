@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .cluster.manifests import account, binding, config_map, labels_of, merged, privileged_namespace, role
 from .machine_yaml import YamlError, loads
 from .yaml_text import dumps
 
 OLDEST, NEWEST = (0, 14), (0, 20)
 NAME = "gpunode-device-plugin"
-MANAGED_BY = "gpunode.ready"
 CONFIG_LABEL = "nvidia.com/device-plugin.config"
 PRESENT_LABEL = "nvidia.com/gpu.present"
 PLUGINS = "/var/lib/kubelet/device-plugins"
@@ -134,10 +134,7 @@ def spelt(version: tuple[int, int]) -> str:
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults with what was given put over them. Raises ``ValueError`` naming every key that is unknown."""
-    unknown = sorted(set(given) - set(DEFAULTS))
-    if unknown:
-        raise ValueError(f"unknown settings: {', '.join(unknown)} (known: {', '.join(DEFAULTS)})")
-    return {**DEFAULTS, **given}
+    return merged(given, DEFAULTS)
 
 
 def problems(given: Mapping[str, Any]) -> list[str]:
@@ -432,7 +429,7 @@ def runtime_class(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _labels() -> dict[str, str]:
-    return {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": MANAGED_BY}
+    return labels_of(NAME)
 
 
 def _metadata(what: Mapping[str, Any], name: str = NAME) -> dict[str, Any]:
@@ -441,48 +438,27 @@ def _metadata(what: Mapping[str, Any], name: str = NAME) -> dict[str, Any]:
 
 def _namespace(what: Mapping[str, Any]) -> dict[str, Any]:
     """The plugin mounts a folder of the node, which Pod Security allows at the level privileged alone."""
-    level = {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "audit", "warn")}
-    return {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": what["namespace"], "labels": {**_labels(), **level}},
-    }
+    return privileged_namespace(what["namespace"], _labels())
 
 
 def _account(what: Mapping[str, Any]) -> dict[str, Any]:
     """An account of its own, whose token is mounted nowhere but where config-manager needs it."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": _metadata(what),
-        "automountServiceAccountToken": False,
-    }
+    return account(_metadata(what))
 
 
 def _rights(what: Mapping[str, Any]) -> list[dict[str, Any]]:
     """config-manager watches the label of its node, and may do nothing else."""
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME}
-    subject = {"kind": "ServiceAccount", "name": NAME, "namespace": what["namespace"]}
+    metadata = {"name": NAME, "labels": _labels()}
+    rule = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}
     return [
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": NAME, "labels": _labels()},
-            "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}],
-        },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": NAME, "labels": _labels()},
-            "roleRef": reference,
-            "subjects": [subject],
-        },
+        role("ClusterRole", metadata, [rule]),
+        binding("ClusterRoleBinding", dict(metadata), ("ClusterRole", NAME), (what["namespace"], NAME)),
     ]
 
 
 def _configs(what: Mapping[str, Any]) -> dict[str, Any]:
     data = {str(name): text_of(config) for name, config in what["configs"].items()}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(what, f"{NAME}-configs"), "data": data}
+    return config_map(_metadata(what, f"{NAME}-configs"), data)
 
 
 def text_of(config: Any) -> str:

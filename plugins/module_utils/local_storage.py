@@ -16,13 +16,22 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .cluster.manifests import (
+    MANAGED_BY,
+    account,
+    binding,
+    config_map,
+    labels_of,
+    merged,
+    privileged_namespace,
+    role,
+)
 from .node import look_up
 from .yaml_text import dumps
 
 OLDEST, NEWEST = (0, 0, 34), (0, 0, 37)
 HEALTH = (0, 0, 37)  # brought /health and /ready
 NAME = "gpunode-local-storage"
-MANAGED_BY = "gpunode.ready"
 PROVISIONER = "rancher.io/local-path"
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
 OTHERS = "DEFAULT_PATH_FOR_NON_LISTED_NODES"
@@ -99,10 +108,7 @@ DROPPED = (
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults with what was given put over them. Raises ``ValueError`` naming every key that is unknown."""
-    unknown = sorted(set(given) - set(DEFAULTS))
-    if unknown:
-        raise ValueError(f"unknown settings: {', '.join(unknown)} (known: {', '.join(DEFAULTS)})")
-    return {**DEFAULTS, **given}
+    return merged(given, DEFAULTS)
 
 
 def version_of(text: Any) -> tuple[int, int, int] | None:
@@ -350,7 +356,7 @@ def _bare_class(name: str, annotations: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _labels() -> dict[str, str]:
-    return {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": MANAGED_BY}
+    return labels_of(NAME)
 
 
 def _metadata(what: Mapping[str, Any]) -> dict[str, Any]:
@@ -359,22 +365,12 @@ def _metadata(what: Mapping[str, Any]) -> dict[str, Any]:
 
 def _namespace(what: Mapping[str, Any]) -> dict[str, Any]:
     """The helper pods mount a folder of the node, which Pod Security allows at the level privileged alone."""
-    level = {f"pod-security.kubernetes.io/{mode}": "privileged" for mode in ("enforce", "audit", "warn")}
-    return {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": what["namespace"], "labels": {"app.kubernetes.io/managed-by": MANAGED_BY, **level}},
-    }
+    return privileged_namespace(what["namespace"], {"app.kubernetes.io/managed-by": MANAGED_BY})
 
 
 def _account(what: Mapping[str, Any]) -> dict[str, Any]:
     """Its token is mounted in the provisioner alone: helper pods run under the same account, without it."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": _metadata(what),
-        "automountServiceAccountToken": False,
-    }
+    return account(_metadata(what))
 
 
 # what the provisioner asks of the API, by its sources; /ready lists what it watches, and pods and ConfigMaps
@@ -393,25 +389,11 @@ IN_NAMESPACE = (
 
 
 def _rights(what: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    group = "rbac.authorization.k8s.io"
-    subject = {"kind": "ServiceAccount", "name": NAME, "namespace": what["namespace"]}
     for kind, rights in (("ClusterRole", IN_CLUSTER), ("Role", IN_NAMESPACE)):
         metadata = _metadata(what) if kind == "Role" else {"name": NAME, "labels": _labels()}
-        yield {
-            "apiVersion": f"{group}/v1",
-            "kind": kind,
-            "metadata": metadata,
-            "rules": [
-                {"apiGroups": [api], "resources": [resource], "verbs": list(verbs)} for api, resource, verbs in rights
-            ],
-        }
-        yield {
-            "apiVersion": f"{group}/v1",
-            "kind": f"{kind}Binding",
-            "metadata": dict(metadata),
-            "roleRef": {"apiGroup": group, "kind": kind, "name": NAME},
-            "subjects": [subject],
-        }
+        rules = [{"apiGroups": [api], "resources": [resource], "verbs": list(verbs)} for api, resource, verbs in rights]
+        yield role(kind, metadata, rules)
+        yield binding(f"{kind}Binding", dict(metadata), (kind, NAME), (what["namespace"], NAME))
 
 
 def configuration(given: Mapping[str, Any]) -> dict[str, str]:
@@ -457,7 +439,7 @@ def _helper(what: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _configuration(what: Mapping[str, Any]) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(what), "data": configuration(what)}
+    return config_map(_metadata(what), configuration(what))
 
 
 def image_of(what: Mapping[str, Any]) -> str:

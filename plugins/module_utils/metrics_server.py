@@ -15,11 +15,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .cluster.manifests import MANAGED_BY, RBAC, account, binding, config_map, labels_of, merged, role, with_numbers
 from .x509 import CertificateError, certificates
 
 NAME = "gpunode-metrics-server"
 NAMESPACE = "kube-system"
-MANAGED_BY = "gpunode.ready"
 API = "v1beta1.metrics.k8s.io"
 KUBELETS = ("cluster", "authority", "unverified")
 ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
@@ -52,16 +52,7 @@ DEFAULTS: dict[str, Any] = {
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults with what was given put over them. Raises ``ValueError`` naming every key that is unknown."""
-    unknown = sorted(set(given) - set(DEFAULTS))
-    if unknown:
-        raise ValueError(f"unknown settings: {', '.join(unknown)} (known: {', '.join(DEFAULTS)})")
-    return {name: _typed(value, DEFAULTS[name]) for name, value in {**DEFAULTS, **given}.items()}
-
-
-def _typed(value: Any, default: Any) -> Any:
-    """A number that a template has made text of, as ansible-core before 2.19 does, is one again."""
-    number = isinstance(default, int) and not isinstance(default, bool)
-    return int(value) if number and isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
+    return with_numbers(merged(given, DEFAULTS), DEFAULTS)
 
 
 # ---------------------------------------------------------------- versions
@@ -193,7 +184,7 @@ def all_objects(cluster_version: Any = "") -> list[dict[str, Any]]:
 
 
 def _labels() -> dict[str, str]:
-    return {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": MANAGED_BY}
+    return labels_of(NAME)
 
 
 def _metadata() -> dict[str, Any]:
@@ -201,56 +192,41 @@ def _metadata() -> dict[str, Any]:
 
 
 def _account() -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": _metadata(),
-        "automountServiceAccountToken": False,
-    }
+    return account(_metadata())
 
 
 def _rights() -> list[dict[str, Any]]:
     """It reads the kubelets' metrics, and asks the API who asks it. Who may view the cluster may view its metrics."""
-    group = "rbac.authorization.k8s.io"
-    subject = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
-
-    def role(name: str, rules: list[dict[str, Any]], **labels: str) -> dict[str, Any]:
-        metadata = {"name": name, "labels": {**_labels(), **labels}}
-        return {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules}
-
-    def binding(kind: str, name: str, to: tuple[str, str], **metadata: str) -> dict[str, Any]:
-        return {
-            "apiVersion": f"{group}/v1",
-            "kind": kind,
-            "metadata": {"name": name, **metadata, "labels": _labels()},
-            "roleRef": {"apiGroup": group, "kind": to[0], "name": to[1]},
-            "subjects": [subject],
-        }
-
+    us = (NAMESPACE, NAME)
     read = ["get", "list", "watch"]
-    aggregated = {f"rbac.authorization.k8s.io/aggregate-to-{name}": "true" for name in ("view", "edit", "admin")}
+    aggregated = {f"{RBAC}/aggregate-to-{name}": "true" for name in ("view", "edit", "admin")}
     return [
         role(
-            NAME,
+            "ClusterRole",
+            {"name": NAME, "labels": _labels()},
             [
                 {"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]},
                 {"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": read},
             ],
         ),
         role(
-            f"{NAME}-reader",
+            "ClusterRole",
+            {"name": f"{NAME}-reader", "labels": {**_labels(), **aggregated}},
             [{"apiGroups": ["metrics.k8s.io"], "resources": ["pods", "nodes"], "verbs": read}],
-            **aggregated,
         ),
-        binding("ClusterRoleBinding", NAME, ("ClusterRole", NAME)),
-        binding("ClusterRoleBinding", f"{NAME}-delegator", ("ClusterRole", "system:auth-delegator")),
-        binding("RoleBinding", NAME, ("Role", "extension-apiserver-authentication-reader"), namespace=NAMESPACE),
+        binding("ClusterRoleBinding", {"name": NAME, "labels": _labels()}, ("ClusterRole", NAME), us),
+        binding(
+            "ClusterRoleBinding",
+            {"name": f"{NAME}-delegator", "labels": _labels()},
+            ("ClusterRole", "system:auth-delegator"),
+            us,
+        ),
+        binding("RoleBinding", _metadata(), ("Role", "extension-apiserver-authentication-reader"), us),
     ]
 
 
 def _authority(what: Mapping[str, Any]) -> dict[str, Any]:
-    data = {"ca.crt": str(what["kubelet_authority"])}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(), "data": data}
+    return config_map(_metadata(), {"ca.crt": str(what["kubelet_authority"])})
 
 
 def _disruptions(cluster_version: Any) -> dict[str, Any]:

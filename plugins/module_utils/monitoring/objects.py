@@ -13,12 +13,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..cluster.manifests import MANAGED_BY, config_map
 from .dashboards import dashboards
 from .panels import rendered
 from .rules import rule_groups
 from .settings import Settings
 
-MANAGED_BY = "gpunode.ready"
 # what the sidecar of kube-prometheus-stack's Grafana looks for
 GRAFANA_LABEL = {"grafana_dashboard": "1"}
 NO_NAMESPACE_OF_OURS = ("default", "kube-system", "kube-public")
@@ -67,5 +67,4 @@ def _namespace(chosen: Settings) -> dict[str, Any]:
 def _config_map(
     chosen: Settings, name: str, data: Mapping[str, str], labels: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    meta = _meta(chosen, name, labels or {})
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": dict(data)}
+    return config_map(_meta(chosen, name, labels or {}), data)
