@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 from cache import LabError, run
 from control_plane import free_ports
-from prometheus_programs import programs
+from prometheus import programs
 
 TOKEN = secrets.token_hex(16)
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"

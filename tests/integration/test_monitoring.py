@@ -17,7 +17,7 @@ import yaml
 from ansible_collections.gpunode.ready.plugins.module_utils.findings import Finding, Remedy
 from ansible_collections.gpunode.ready.plugins.module_utils.monitoring import dashboards, panels, rules, settings
 from ansible_collections.gpunode.ready.plugins.module_utils.prometheus_text import textfile
-from prometheus_programs import programs
+from prometheus import programs
 from prometheus_stack import TOKEN, Node, Pod, certificate, localised, node_exporter, prometheus, served
 from rendering import Case, render
 

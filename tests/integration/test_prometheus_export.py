@@ -31,16 +31,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ansible_collections.gpunode.ready.plugins.module_utils.prometheus_export import ARGUMENTS, ExportError
+from ansible_run import module, playbook, run
+from prometheus import blocks, prometheus
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/lab"), str(ROOT / "tests/api"), str(ROOT / "collections")]
-
-from ansible_collections.gpunode.ready.plugins.module_utils.prometheus_export import (  # noqa: E402 - needs the path
-    ARGUMENTS,
-    ExportError,
-)
-from ansible_run import module, playbook, run  # noqa: E402
-from prometheus import blocks, prometheus  # noqa: E402
 
 pyarrow = pytest.importorskip("pyarrow.parquet", reason="pyarrow missing: make setup")
 

@@ -2,10 +2,11 @@
 # Copyright (c) 2026 The gpunode.ready maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Prometheus for tests, as Debian builds it, on loopback, with blocks made from OpenMetrics text.
+"""Real Prometheus, promtool and node-exporter for tests; a Prometheus on loopback with blocks of OpenMetrics text.
 
-``GPUNODE_PROMETHEUS`` names a folder with ``prometheus`` and ``promtool`` of another version. Without it they come from
-Debian's package, unpacked into the lab's cache. ``python3 tests/lab/prometheus.py`` says where they lie.
+``GPUNODE_PROMETHEUS`` names a folder with the three programs of another version. Without it they come from Debian's
+packages, unpacked into the lab's cache and never installed, since those would start services that listen on every
+address. ``python3 tests/lab/prometheus.py`` says where they lie.
 """
 
 from __future__ import annotations
@@ -29,23 +30,24 @@ from cache import LabError, artifact, digest, run
 from debian import apt_options, unpack
 from image import SUITE
 
-PROGRAMS = ("prometheus", "promtool")
+PACKAGES = {"prometheus": ("prometheus", "promtool"), "prometheus-node-exporter": ("prometheus-node-exporter",)}
+PROGRAMS = tuple(program for names in PACKAGES.values() for program in names)
 
 
 def programs() -> Path:
-    """The folder with ``prometheus`` and ``promtool``."""
+    """The folder with the three programs."""
     chosen = os.environ.get("GPUNODE_PROMETHEUS")
     if chosen:
         missing = [name for name in PROGRAMS if not os.access(Path(chosen) / name, os.X_OK)]
         if missing:
             raise LabError(f"GPUNODE_PROMETHEUS is {chosen}, which has no {' and no '.join(missing)}; mend or unset it")
         return Path(chosen)
-    return artifact("prometheus", digest(SUITE, "prometheus", "1"), build)
+    return artifact("prometheus", digest(SUITE, *PROGRAMS, "2"), build)
 
 
 def build(folder: Path) -> None:
     work = folder / "work"
-    unpacked = unpack(work, apt_options(work), folder / "log", "prometheus")
+    unpacked = unpack(work, apt_options(work), folder / "log", *PACKAGES)
     for name in PROGRAMS:
         shutil.copy(unpacked / "usr/bin" / name, folder / name)
     shutil.rmtree(work)
